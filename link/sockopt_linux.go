@@ -1,0 +1,56 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+func setUDPOptions(fd uintptr, is6 bool, cfg *UDPConfig) error {
+	s := int(fd)
+	if cfg.Interface != "" {
+		switch err := unix.BindToDevice(s, cfg.Interface); {
+		case errors.Is(err, unix.ENODEV):
+			return fmt.Errorf("%w: there is no interface of that name now", err)
+		case errors.Is(err, unix.EPERM):
+			return fmt.Errorf("bind to the interface: %w: run as root or with CAP_NET_RAW", err)
+		case err != nil:
+			return fmt.Errorf("bind to the interface: %w", err)
+		}
+	}
+	if cfg.Mark != 0 {
+		// The option is an int in Go, and the kernel's value a uint32.
+		if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_MARK, int(int32(cfg.Mark))); err != nil {
+			return fmt.Errorf("set the mark %#x: %w: run as root or with CAP_NET_ADMIN", cfg.Mark, err)
+		}
+	}
+	setBuffer(s, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, cfg.readBuffer())
+	setBuffer(s, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, cfg.writeBuffer())
+
+	// PROBE sets the don't-fragment bit and ignores the system's path MTU, which any
+	// forged ICMP message can lower. On a socket for both families, either half may
+	// be refused by a kernel that has only the other.
+	err4 := unix.SetsockoptInt(s, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
+	if !is6 {
+		if err4 != nil {
+			return fmt.Errorf("forbid fragmentation: %w", err4)
+		}
+		return unix.SetsockoptInt(s, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+	}
+	if err := unix.SetsockoptInt(s, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE); err != nil {
+		return fmt.Errorf("forbid fragmentation: %w", err)
+	}
+	return unix.SetsockoptInt(s, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+}
+
+// setBuffer tries the option that may exceed the system's limit first. A smaller
+// buffer than asked for is no error.
+func setBuffer(s, force, opt, size int) {
+	if size < 0 {
+		return
+	}
+	if unix.SetsockoptInt(s, unix.SOL_SOCKET, force, size) != nil {
+		_ = unix.SetsockoptInt(s, unix.SOL_SOCKET, opt, size)
+	}
+}

@@ -1,0 +1,53 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"net"
+
+	"golang.org/x/sys/windows"
+)
+
+// Options of ws2ipdef.h that x/sys does not have. Those of IPv6 have the same values.
+const (
+	ipDontFragment = 14 // IP_DONTFRAGMENT, IPV6_DONTFRAG
+	ipUnicastIf    = 31 // IP_UNICAST_IF, IPV6_UNICAST_IF
+)
+
+const msgTrunc = 0 // a truncated datagram is the error WSAEMSGSIZE
+
+func setUDPOptions(fd uintptr, is6 bool, cfg *UDPConfig) error {
+	s := windows.Handle(fd)
+	if cfg.Mark != 0 {
+		return errors.New("this system has no marks: bind to an interface instead")
+	}
+	level := windows.IPPROTO_IP
+	if is6 {
+		level = windows.IPPROTO_IPV6
+	}
+	if cfg.Interface != "" {
+		ifi, err := net.InterfaceByName(cfg.Interface)
+		if err != nil {
+			return err
+		}
+		index := uint32(ifi.Index)
+		if !is6 {
+			index = bits.ReverseBytes32(index) // network byte order, for IPv4 only
+		}
+		if err := windows.SetsockoptInt(s, level, ipUnicastIf, int(index)); err != nil {
+			return fmt.Errorf("bind to the interface: %w", err)
+		}
+	}
+	// A buffer smaller than asked for is no error.
+	if n := cfg.readBuffer(); n >= 0 {
+		_ = windows.SetsockoptInt(s, windows.SOL_SOCKET, windows.SO_RCVBUF, n)
+	}
+	if n := cfg.writeBuffer(); n >= 0 {
+		_ = windows.SetsockoptInt(s, windows.SOL_SOCKET, windows.SO_SNDBUF, n)
+	}
+	if err := windows.SetsockoptInt(s, level, ipDontFragment, 1); err != nil {
+		return fmt.Errorf("forbid fragmentation: %w", err)
+	}
+	return nil
+}
