@@ -17,8 +17,8 @@ type Line struct {
 	n       uint64 // datagrams pushed
 	bad     bool   // in a burst of loss
 
-	clock    wireClock
-	inOrder  time.Time // no datagram that keeps its place arrives before this
+	clock   wireClock
+	inOrder time.Time // no datagram that keeps its place arrives before this
 }
 
 // wireClock is the time at which the wire has sent everything it was given. It is

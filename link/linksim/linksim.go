@@ -83,7 +83,7 @@ func (l *Link) Close() error {
 		return nil
 	}
 	if l.client != nil {
-		l.client.hangUp()
+		l.client.hangUp(l)
 	}
 	l.inbox.close()
 	l.in.close()

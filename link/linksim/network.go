@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -24,7 +25,8 @@ type Network struct {
 	mu      sync.RWMutex
 	sockets map[netip.AddrPort]*Socket
 	lines   map[flow]*Link
-	dialled map[flow]uint64 // how often
+	clients map[netip.AddrPort][]*Link // the same lines by the client's address, in order of dialling
+	dialled map[flow]uint64            // how often
 }
 
 // A flow names a line by the addresses of its two ends.
@@ -52,6 +54,7 @@ func NewNetwork(seed uint64) *Network {
 		pool:    new(pool),
 		sockets: make(map[netip.AddrPort]*Socket),
 		lines:   make(map[flow]*Link),
+		clients: make(map[netip.AddrPort][]*Link),
 		dialled: make(map[flow]uint64),
 	}
 	n.mtu.Store(DefaultMTU)
@@ -163,7 +166,18 @@ func (n *Network) recomputeMTU() {
 func (c *client) occupy(l *Link, f flow) {
 	c.flow = f
 	c.network.lines[f] = l
+	c.network.clients[f.client] = append(c.network.clients[f.client], l)
 	c.from.Store(&link.Addr{Remote: f.client, Local: f.server.Addr()})
+}
+
+// vacate undoes occupy. The caller holds network.mu.
+func (c *client) vacate(l *Link) {
+	n, addr := c.network, c.flow.client
+	delete(n.lines, c.flow)
+	n.clients[addr] = slices.DeleteFunc(n.clients[addr], func(o *Link) bool { return o == l })
+	if len(n.clients[addr]) == 0 {
+		delete(n.clients, addr)
+	}
 }
 
 func (c *client) source() link.Addr { return *c.from.Load() }
@@ -186,21 +200,24 @@ func (c *client) rebind(l *Link, local netip.AddrPort) error {
 	if !local.Addr().IsValid() {
 		return errors.New("linksim: rebind: the address is not valid; use one with an IP address")
 	}
-	local, err := choosePort(local, func(a netip.AddrPort) bool { return n.lines[flow{a, server}] == nil })
+	local, err := choosePort(local, func(a netip.AddrPort) bool {
+		other := n.lines[flow{a, server}]
+		return other == nil || other == l
+	})
 	if err != nil {
 		return fmt.Errorf("linksim: rebind to %v: %w", local, err)
 	}
-	delete(n.lines, c.flow)
+	c.vacate(l)
 	c.occupy(l, flow{local, server})
 	return nil
 }
 
 // hangUp takes the line out of the network.
-func (c *client) hangUp() {
+func (c *client) hangUp(l *Link) {
 	n := c.network
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.lines, c.flow)
+	c.vacate(l)
 	n.recomputeMTU()
 }
 

@@ -25,9 +25,10 @@ type Socket struct {
 
 var _ link.Socket = (*Socket)(nil)
 
-// SendTo implements link.Socket. It copies the datagrams. They take the line from
-// to.Remote that leads to this socket, to its address to.Local if there is one, and
-// meet with that line's down profile. Datagrams larger than its MTU are refused.
+// SendTo implements link.Socket. It copies the datagrams. They take the line that
+// leads from to.Remote to this socket, to its address to.Local if there is one, else
+// the one that was dialled first, and meet with that line's down profile. Datagrams
+// larger than its MTU are refused.
 func (s *Socket) SendTo(pkts [][]byte, to link.Addr) (n int, err error) {
 	if s.closed.Load() {
 		return 0, net.ErrClosed
@@ -64,16 +65,12 @@ func (s *Socket) line(to link.Addr) *Link {
 		}
 		return n.lines[flow{client, server}]
 	}
-	var found *Link
-	for f, l := range n.lines {
-		if f.client != client || n.socketLocked(f.server) != s {
-			continue
-		}
-		if found == nil || f.server.Compare(found.client.flow.server) < 0 {
-			found = l
+	for _, l := range n.clients[client] {
+		if n.socketLocked(l.client.flow.server) == s {
+			return l
 		}
 	}
-	return found
+	return nil
 }
 
 // ReceiveFrom implements link.Socket.
