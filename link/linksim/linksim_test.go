@@ -1,0 +1,523 @@
+package linksim
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/multilink-vpn/multilink/link"
+)
+
+func TestLinkTiming(t *testing.T) { synctest.Test(t, testLinkTiming) }
+func testLinkTiming(t *testing.T) {
+	a, b := Pair(Profile{Rate: 125_000, Delay: 300 * time.Millisecond, Queue: time.Second}, Profile{}, 1)
+	defer a.Close()
+	got := collectLink(t, b)
+	var pkts [][]byte
+	for n := range 100 {
+		pkts = append(pkts, numbered(n, 1250))
+	}
+	send(t, a, pkts...)
+	time.Sleep(2 * time.Second)
+	b.Close()
+	all := <-got
+	if len(all) != 100 {
+		t.Fatalf("%d datagrams arrived", len(all))
+	}
+	for i, r := range all {
+		want := 300*time.Millisecond + time.Duration(i+1)*10*time.Millisecond
+		if r.n != i || r.size != 1250 || r.at != want {
+			t.Errorf("datagram %d: %+v, want at %v", i, r, want)
+		}
+	}
+	if s, want := a.Stats(), (Stats{Sent: 100, Bytes: 125_000, Delivered: 100, DeliveredBytes: 125_000}); s != want {
+		t.Errorf("stats %+v, want %+v", s, want)
+	}
+}
+
+func TestLinkDirectionsAreSeparate(t *testing.T) { synctest.Test(t, testLinkDirectionsAreSeparate) }
+func testLinkDirectionsAreSeparate(t *testing.T) {
+	ab := Profile{Rate: 125_000, Delay: 100 * time.Millisecond, Queue: time.Second, MTU: 1300}
+	ba := Profile{Rate: 1_250_000, Delay: 5 * time.Millisecond, MTU: 1400}
+	a, b := Pair(ab, ba, 1)
+	atA, atB := collectLink(t, a), collectLink(t, b)
+	if a.MTU() != 1300 || b.MTU() != 1400 || a.Profile() != ab || a.ReceiveProfile() != ba || b.Profile() != ba {
+		t.Errorf("MTU %d and %d, profiles %+v and %+v", a.MTU(), b.MTU(), a.Profile(), b.Profile())
+	}
+	for n := range 5 {
+		send(t, a, numbered(n, 1250))
+		send(t, b, numbered(n, 1250))
+	}
+	time.Sleep(time.Second)
+	a.Close()
+	b.Close()
+	for i, r := range <-atA {
+		if want := time.Duration(5+i+1) * time.Millisecond; r.at != want {
+			t.Errorf("at a: datagram %d at %v, want %v", i, r.at, want)
+		}
+	}
+	for i, r := range <-atB {
+		if want := time.Duration(100+10*(i+1)) * time.Millisecond; r.at != want {
+			t.Errorf("at b: datagram %d at %v, want %v", i, r.at, want)
+		}
+	}
+	if a.Stats().Delivered != 5 || b.Stats().Delivered != 5 || a.ReceiveStats() != b.Stats() {
+		t.Errorf("stats %+v and %+v", a.Stats(), b.Stats())
+	}
+}
+
+func TestLinkProfileChangesWhileItRuns(t *testing.T) {
+	synctest.Test(t, testLinkProfileChangesWhileItRuns)
+}
+func testLinkProfileChangesWhileItRuns(t *testing.T) {
+	a, b := Pair(Profile{Delay: 10 * time.Millisecond}, Profile{}, 1)
+	got := collectLink(t, b)
+	send(t, a, numbered(0, 1000))
+	time.Sleep(100 * time.Millisecond)
+	a.SetProfile(Profile{Delay: 50 * time.Millisecond, Rate: 100_000})
+	send(t, a, numbered(1, 1000))
+	time.Sleep(100 * time.Millisecond)
+	b.SetReceiveProfile(Profile{Delay: 20 * time.Millisecond, MTU: 500})
+	if a.MTU() != 500 {
+		t.Errorf("MTU %d after the change", a.MTU())
+	}
+	if n, err := a.Send([][]byte{numbered(9, 1000)}); n != 0 || err != link.ErrTooLarge {
+		t.Errorf("Send over the new MTU = %d, %v", n, err)
+	}
+	send(t, a, numbered(2, 500))
+	time.Sleep(time.Second)
+	a.Close()
+	b.Close()
+	want := []time.Duration{10 * time.Millisecond, 160 * time.Millisecond, 220 * time.Millisecond}
+	all := <-got
+	if len(all) != len(want) {
+		t.Fatalf("%d datagrams arrived", len(all))
+	}
+	for i, r := range all {
+		if r.n != i || r.at != want[i] {
+			t.Errorf("datagram %d: %+v, want at %v", i, r, want[i])
+		}
+	}
+}
+
+func TestLinkBlackhole(t *testing.T) { synctest.Test(t, testLinkBlackhole) }
+func testLinkBlackhole(t *testing.T) {
+	p := Profile{Delay: 10 * time.Millisecond}
+	a, b := Pair(p, p, 1)
+	atA, atB := collectLink(t, a), collectLink(t, b)
+	for n := range 30 {
+		switch n {
+		case 10:
+			a.Cut()
+		case 20:
+			b.Restore()
+		}
+		if down := n >= 10 && n < 20; a.Profile().Down != down || b.Profile().Down != down {
+			t.Errorf("datagram %d: down %v and %v", n, a.Profile().Down, b.Profile().Down)
+		}
+		send(t, a, numbered(n, 100))
+		send(t, b, numbered(n, 100))
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(time.Second)
+	a.Close()
+	b.Close()
+	for end, all := range map[string][]received{"a": <-atA, "b": <-atB} {
+		if len(all) != 20 || all[9].n != 9 || all[10].n != 20 {
+			t.Errorf("at %s: %+v", end, all)
+		}
+	}
+	if s := a.Stats(); s.Swallowed != 10 || s.Delivered != 20 || s.Sent != 30 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestLinkDropsTail(t *testing.T) { synctest.Test(t, testLinkDropsTail) }
+func testLinkDropsTail(t *testing.T) {
+	a, b := Pair(Profile{Rate: 125_000}, Profile{}, 1)
+	got := collectLink(t, b)
+	for n := range 20 {
+		send(t, a, numbered(n, 1250)) // 10 ms each, and a queue of 100 ms
+	}
+	time.Sleep(time.Second)
+	a.Close()
+	b.Close()
+	if all := <-got; len(all) != 11 || all[10].n != 10 {
+		t.Errorf("arrived: %+v", all)
+	}
+	if s := a.Stats(); s.QueueDropped != 9 || s.Delivered != 11 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestLinkJitterKeepsOrder(t *testing.T) { synctest.Test(t, testLinkJitterKeepsOrder) }
+func testLinkJitterKeepsOrder(t *testing.T) {
+	a, b := Pair(Profile{Delay: 10 * time.Millisecond, Jitter: 20 * time.Millisecond}, Profile{}, 1)
+	got := collectLink(t, b)
+	for n := range 2000 {
+		send(t, a, numbered(n, 100))
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(time.Second)
+	a.Close()
+	b.Close()
+	all := <-got
+	if len(all) != 2000 || !slices.IsSortedFunc(all, func(x, y received) int { return x.n - y.n }) {
+		t.Errorf("%d arrived, or not in order", len(all))
+	}
+}
+
+func TestLinkReordersAndDuplicates(t *testing.T) { synctest.Test(t, testLinkReordersAndDuplicates) }
+func testLinkReordersAndDuplicates(t *testing.T) {
+	const total = 2000
+	a, b := Pair(Profile{Delay: 10 * time.Millisecond, Reorder: 0.1, ReorderBy: 3500 * time.Microsecond, Duplicate: 0.1}, Profile{}, 1)
+	got := collectLink(t, b)
+	for n := range total {
+		send(t, a, numbered(n, 100))
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(time.Second)
+	a.Close()
+	b.Close()
+	all := <-got
+	seen := make([]int, total)
+	late, overtaken, newest := 0, 0, -1
+	for _, r := range all {
+		seen[r.n]++
+		sent := time.Duration(r.n) * time.Millisecond
+		switch r.at - sent {
+		case 10 * time.Millisecond:
+		case 13500 * time.Microsecond:
+			late++
+			if newest > r.n {
+				overtaken++
+			}
+		default:
+			t.Fatalf("datagram %d took %v", r.n, r.at-sent)
+		}
+		newest = max(newest, r.n)
+	}
+	twice := 0
+	for n, c := range seen {
+		switch c {
+		case 1:
+		case 2:
+			twice++
+		default:
+			t.Fatalf("datagram %d arrived %d times", n, c)
+		}
+	}
+	near(t, "duplicated", twice, total, 0.1, 1)
+	if overtaken < late*9/10 {
+		t.Errorf("%d were late, %d of them overtaken", late, overtaken)
+	}
+	near(t, "late", late, len(all), 0.1, 1)
+	if s := a.Stats(); int(s.Duplicated) != twice || int(s.Delivered) != len(all) || s.Sent+s.Duplicated != s.Delivered {
+		t.Errorf("stats %+v, %d arrived", s, len(all))
+	}
+}
+
+func TestLinkStatsAddUp(t *testing.T) { synctest.Test(t, testLinkStatsAddUp) }
+func testLinkStatsAddUp(t *testing.T) {
+	p := Profile{Rate: 1_000_000, Delay: 30 * time.Millisecond, Jitter: 10 * time.Millisecond, Loss: 0.02,
+		BurstEnter: 0.01, BurstLeave: 0.3, Duplicate: 0.02, Reorder: 0.02, ReorderBy: 4 * time.Millisecond, Queue: 20 * time.Millisecond}
+	a, b := Pair(p, p, 11)
+	got := collectLink(t, b)
+	for n := range 20_000 {
+		if n == 5000 {
+			a.Cut()
+		}
+		if n == 6000 {
+			a.Restore()
+		}
+		send(t, a, numbered(n, 100+n%1000))
+		time.Sleep(500 * time.Microsecond)
+	}
+	time.Sleep(time.Second)
+	a.Close()
+	b.Close()
+	all := <-got
+	s := a.Stats()
+	if s.Sent+s.Duplicated != s.Delivered+s.Lost+s.QueueDropped+s.Swallowed+s.ReceiveDropped {
+		t.Errorf("does not add up: %+v", s)
+	}
+	if s.Swallowed != 1000 || s.Lost == 0 || s.QueueDropped == 0 || s.Duplicated == 0 || int(s.Delivered) != len(all) {
+		t.Errorf("%d arrived: %+v", len(all), s)
+	}
+	var size uint64
+	for _, r := range all {
+		size += uint64(r.size)
+	}
+	if size != s.DeliveredBytes || s.Bytes <= size {
+		t.Errorf("%d bytes arrived: %+v", size, s)
+	}
+}
+
+// In real time, with both directions under load at once and one at a time, the same
+// datagrams must be lost.
+func TestLinkLossDoesNotDependOnInterleaving(t *testing.T) {
+	const total = 3000
+	p := Profile{Loss: 0.1, BurstEnter: 0.02, BurstLeave: 0.2}
+	run := func(together bool) (atA, atB []int) {
+		a, b := Pair(p, p, 5)
+		ra, rb := collectLink(t, a), collectLink(t, b)
+		var wg sync.WaitGroup
+		for _, l := range []*Link{a, b} {
+			wg.Go(func() {
+				for n := range total {
+					send(t, l, numbered(n, 50))
+				}
+			})
+			if !together {
+				wg.Wait()
+			}
+		}
+		wg.Wait()
+		for a.ReceiveStats().Delivered+b.ReceiveStats().Delivered+a.Stats().Lost+b.Stats().Lost < 2*total {
+			t.Fatal("a line without delay still has datagrams on their way")
+		}
+		drain(t, a)
+		drain(t, b)
+		a.Close()
+		b.Close()
+		for _, r := range <-ra {
+			atA = append(atA, r.n)
+		}
+		for _, r := range <-rb {
+			atB = append(atB, r.n)
+		}
+		return atA, atB
+	}
+	a1, b1 := run(false)
+	a2, b2 := run(true)
+	if !slices.Equal(a1, a2) || !slices.Equal(b1, b2) {
+		t.Errorf("arrived one at a time: %d and %d, together: %d and %d", len(a1), len(b1), len(a2), len(b2))
+	}
+	if slices.Equal(a1, b1) || len(a1) == total || len(a1) == 0 {
+		t.Errorf("both directions lose the same of %d: %d and %d arrive", total, len(a1), len(b1))
+	}
+}
+
+// drain waits until the receive queue of l is empty.
+func drain(t *testing.T, l *Link) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		l.inbox.mu.Lock()
+		n := l.inbox.n
+		l.inbox.mu.Unlock()
+		if n == 0 {
+			return
+		}
+	}
+	t.Fatal("the receive queue does not empty")
+}
+
+func TestLinkMTU(t *testing.T) { synctest.Test(t, testLinkMTU) }
+func testLinkMTU(t *testing.T) {
+	a, b := Pair(Profile{}, Profile{}, 1)
+	defer b.Close()
+	defer a.Close()
+	if a.MTU() != DefaultMTU {
+		t.Errorf("MTU %d", a.MTU())
+	}
+	n, err := a.Send([][]byte{make([]byte, 1472), {}, make([]byte, 1473), make([]byte, 10)})
+	if n != 2 || err != link.ErrTooLarge {
+		t.Errorf("Send = %d, %v", n, err)
+	}
+	if s := a.Stats(); s.Sent != 2 {
+		t.Errorf("stats %+v", s)
+	}
+	if n, err := a.Send(nil); n != 0 || err != nil {
+		t.Errorf("Send of nothing = %d, %v", n, err)
+	}
+	bufs, sizes := [][]byte{make([]byte, 2000), make([]byte, 2000), make([]byte, 2000)}, make([]int, 3)
+	if n, err := b.Receive(bufs, sizes); n != 2 || err != nil || sizes[0] != 1472 || sizes[1] != 0 {
+		t.Errorf("Receive = %d, %v, sizes %v", n, err, sizes)
+	}
+}
+
+func TestLinkJumbo(t *testing.T) { synctest.Test(t, testLinkJumbo) }
+func testLinkJumbo(t *testing.T) {
+	a, b := Pair(Profile{MTU: 65535, Delay: time.Millisecond}, Profile{}, 1)
+	defer b.Close()
+	defer a.Close()
+	want := bytes.Repeat([]byte("jumbo"), 13107)
+	send(t, a, []byte("small"), want)
+	bufs, sizes := [][]byte{make([]byte, 65535), make([]byte, 65535)}, make([]int, 2)
+	n, err := b.Receive(bufs, sizes)
+	if n != 2 || err != nil || string(bufs[0][:sizes[0]]) != "small" || !bytes.Equal(bufs[1][:sizes[1]], want) {
+		t.Errorf("Receive = %d, %v, sizes %v", n, err, sizes)
+	}
+}
+
+func TestLinkCopies(t *testing.T) { synctest.Test(t, testLinkCopies) }
+func testLinkCopies(t *testing.T) {
+	a, b := Pair(Profile{Delay: time.Millisecond, Duplicate: 1}, Profile{}, 1)
+	defer b.Close()
+	defer a.Close()
+	pkt := []byte("before")
+	send(t, a, pkt)
+	copy(pkt, "after!")
+	bufs, sizes := [][]byte{make([]byte, 6), make([]byte, 6)}, make([]int, 2)
+	n, err := b.Receive(bufs, sizes)
+	if n != 2 || err != nil || string(bufs[0]) != "before" || string(bufs[1]) != "before" {
+		t.Errorf("Receive = %d, %v, %q", n, err, bufs)
+	}
+}
+
+func TestLinkDropsWhatDoesNotFit(t *testing.T) { synctest.Test(t, testLinkDropsWhatDoesNotFit) }
+func testLinkDropsWhatDoesNotFit(t *testing.T) {
+	a, b := Pair(Profile{}, Profile{}, 1)
+	defer b.Close()
+	defer a.Close()
+	send(t, a, []byte("too long"), []byte("fits"), []byte("too long"), []byte("good"), []byte("next"))
+	bufs, sizes := [][]byte{make([]byte, 4), make([]byte, 4)}, make([]int, 2)
+	n, err := b.Receive(bufs, sizes)
+	if n != 2 || err != nil || string(bufs[0]) != "fits" || string(bufs[1]) != "good" || sizes[0] != 4 || sizes[1] != 4 {
+		t.Errorf("Receive = %d, %v, %q, sizes %v", n, err, bufs, sizes)
+	}
+	if n, err := b.Receive(bufs, sizes); n != 1 || err != nil || string(bufs[0]) != "next" {
+		t.Errorf("second Receive = %d, %v, %q", n, err, bufs)
+	}
+
+	// When nothing fits, Receive goes on waiting.
+	go func() {
+		send(t, a, []byte("too long"))
+		time.Sleep(time.Second)
+		send(t, a, []byte("ok"))
+	}()
+	if n, err := b.Receive(bufs, sizes); n != 1 || err != nil || string(bufs[0][:sizes[0]]) != "ok" {
+		t.Errorf("third Receive = %d, %v, %q", n, err, bufs)
+	}
+}
+
+func TestLinkClose(t *testing.T) { synctest.Test(t, testLinkClose) }
+func testLinkClose(t *testing.T) {
+	a, b := Pair(Profile{Delay: time.Second}, Profile{Delay: time.Second}, 1)
+	bufs, sizes := [][]byte{make([]byte, 2000)}, make([]int, 1)
+
+	// Waiting when it is closed.
+	failed := make(chan error)
+	go func() {
+		_, err := a.Receive(bufs, sizes)
+		failed <- err
+	}()
+	synctest.Wait()
+	send(t, a, []byte("from a"))
+	send(t, b, []byte("from b"))
+	for range 2 {
+		if err := a.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+	if err := <-failed; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the waiting Receive: %v", err)
+	}
+	if n, err := a.Receive(bufs, sizes); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Receive = %d, %v", n, err)
+	}
+	if n, err := a.Send([][]byte{{1}}); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Send = %d, %v", n, err)
+	}
+
+	// The other end is not told, and gets what was on its way.
+	if n, err := b.Receive(bufs, sizes); n != 1 || err != nil || string(bufs[0][:sizes[0]]) != "from a" {
+		t.Errorf("Receive of the other end = %d, %v", n, err)
+	}
+	send(t, b, []byte("to nobody"))
+	time.Sleep(5 * time.Second)
+	if s := b.Stats(); s.Sent != 2 || s.Swallowed != 2 || s.Delivered != 0 {
+		t.Errorf("stats of what was sent to the closed end: %+v", s)
+	}
+
+	// What has arrived and was not received is gone.
+	send(t, b, []byte("x"))
+	b.Close()
+	if n, err := b.Receive(bufs, sizes); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Receive = %d, %v", n, err)
+	}
+	if b.out.timer != nil && b.out.timer.Stop() || a.out.timer.Stop() {
+		t.Error("a timer still runs")
+	}
+}
+
+func TestLinkReceiveQueueIsBounded(t *testing.T) { synctest.Test(t, testLinkReceiveQueueIsBounded) }
+func testLinkReceiveQueueIsBounded(t *testing.T) {
+	const size, more = 60_000, 100
+	room := queueLimit / (size + datagramCost)
+	p := Profile{MTU: size, Delay: time.Millisecond}
+	a, b := Pair(p, p, 1)
+	defer b.Close()
+	defer a.Close()
+	pkt := make([]byte, size)
+	for range room + more {
+		send(t, a, pkt)
+	}
+	if s := a.Stats(); s.QueueDropped != more {
+		t.Errorf("on the way: %+v, room for %d", s, room)
+	}
+	time.Sleep(time.Second)
+	for range more {
+		send(t, a, pkt)
+	}
+	time.Sleep(time.Second)
+	if s := a.Stats(); int(s.Delivered) != room || s.ReceiveDropped != more {
+		t.Errorf("in the receive queue: %+v, room for %d", s, room)
+	}
+}
+
+// Concurrent use of everything; the race detector is the judge.
+func TestLinkConcurrentUse(t *testing.T) {
+	p := Profile{Rate: 10_000_000, Delay: time.Millisecond, Jitter: time.Millisecond, Loss: 0.01, Duplicate: 0.01, Reorder: 0.01, ReorderBy: time.Millisecond}
+	a, b := Pair(p, p, 1)
+	atA, atB := collectLink(t, a), collectLink(t, b)
+	var wg sync.WaitGroup
+	for _, l := range []*Link{a, b} {
+		wg.Go(func() {
+			pkts := [][]byte{numbered(1, 100), numbered(2, 1000), numbered(3, 1400)}
+			for i := range 2000 {
+				if _, err := l.Send(pkts); err != nil {
+					if i == 0 || !errors.Is(err, net.ErrClosed) {
+						t.Errorf("Send: %v", err)
+					}
+					return
+				}
+				if i == 1900 {
+					l.Close()
+				}
+			}
+		})
+		wg.Go(func() {
+			for range 100 {
+				l.SetProfile(l.Profile())
+				l.Cut()
+				l.Stats()
+				l.Restore()
+				l.MTU()
+				l.Addresses()
+			}
+		})
+	}
+	wg.Wait()
+	a.Close()
+	b.Close()
+	<-atA
+	<-atB
+}
+
+func TestLinkAddresses(t *testing.T) {
+	a, b := Pair(Profile{}, Profile{}, 1)
+	al, ar := a.Addresses()
+	bl, br := b.Addresses()
+	if al != br || ar != bl || al == ar || !al.IsValid() || !ar.IsValid() {
+		t.Errorf("a %v to %v, b %v to %v", al, ar, bl, br)
+	}
+	if err := a.Rebind(ar); err == nil {
+		t.Error("an end of a Pair was rebound")
+	}
+}
