@@ -1,7 +1,7 @@
 package linksim
 
 import (
-	"sync"
+	"slices"
 	"testing"
 	"time"
 
@@ -70,58 +70,60 @@ func TestSocketAllocs(t *testing.T) {
 	}
 }
 
-// In real time a line under load must carry its rate, however late the wake-ups are.
-// The bound below the rate allows for the process not running at all now and then;
-// above the rate there is nothing to allow for but the first queue's worth.
-func TestLinkRealTimeRate(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a second of real time")
+// BenchmarkLinkRealTime keeps a line of 100 Mbit/s full, in real time, and reports the
+// share of the rate that arrives, and how late datagrams are received after they were
+// due.
+func BenchmarkLinkRealTime(b *testing.B) {
+	p := Profile{Rate: 12_500_000, Delay: 5 * time.Millisecond, Overhead: OverheadUDP4}
+	x, y := Pair(p, p, 1)
+	defer x.Close()
+	type arrivals struct {
+		late    []time.Duration
+		batches int
+		elapsed time.Duration
 	}
-	const rate = 12_500_000 // 100 Mbit/s
-	p := Profile{Rate: rate, Delay: 5 * time.Millisecond, Overhead: OverheadUDP4}
-	got, elapsed, _ := pump(t, p, 700*time.Millisecond)
-	share := got / elapsed.Seconds() / rate
-	t.Logf("%.1f%% of the rate", 100*share)
-	if share > 1.001 || share < 0.6 {
-		t.Errorf("%.1f%% of the rate arrived", 100*share)
-	}
-}
-
-// pump keeps a line full for a while, and returns the bytes on the wire, from when to
-// when they arrived, and how many batches they arrived in.
-func pump(t testing.TB, p Profile, d time.Duration) (wire float64, elapsed time.Duration, batches int) {
-	a, b := Pair(p, p, 1)
-	defer a.Close()
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		_, bufs, sizes := batch()
+	const size = 1400
+	each := time.Duration((size + OverheadUDP4) * uint64(time.Second) / p.Rate)
+	done := make(chan arrivals)
+	go func() {
+		bufs, sizes := make([][]byte, 64), make([]int, 64)
+		for i := range bufs {
+			bufs[i] = make([]byte, size)
+		}
+		var a arrivals
 		var first time.Time
-		for {
-			n, err := b.Receive(bufs, sizes)
+		for len(a.late) < b.N {
+			n, err := y.Receive(bufs, sizes)
 			if err != nil {
-				return
+				break
 			}
 			now := time.Now()
 			if first.IsZero() {
 				first = now
-				continue
 			}
-			batches++
-			elapsed = now.Sub(first)
-			for _, s := range sizes[:n] {
-				wire += float64(s + p.Overhead)
+			a.elapsed = now.Sub(first)
+			for range n {
+				a.late = append(a.late, a.elapsed-time.Duration(len(a.late))*each)
 			}
+			a.batches++
 		}
-	})
-	pkts, _, _ := batch()
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		for a.out.line.Backlog(time.Now()) < p.queue()/2 {
-			send(t, a, pkts...)
+		done <- a
+	}()
+	pkts := [][]byte{make([]byte, size)}
+	b.ResetTimer()
+	for n := 0; n < b.N; {
+		for ; n < b.N && x.out.line.Backlog(time.Now()) < p.queue()/2; n++ {
+			x.Send(pkts)
 		}
+		time.Sleep(2 * time.Millisecond)
 	}
-	b.Close()
-	wg.Wait()
-	return wire, elapsed, batches
+	a := <-done
+	y.Close()
+	slices.Sort(a.late)
+	b.ReportMetric(float64(a.late[len(a.late)/2].Microseconds()), "late-p50-µs")
+	b.ReportMetric(float64(a.late[len(a.late)*99/100].Microseconds()), "late-p99-µs")
+	b.ReportMetric(float64(len(a.late))/float64(a.batches), "datagrams/batch")
+	b.ReportMetric(100*float64(len(a.late)-1)*each.Seconds()/a.elapsed.Seconds(), "%rate")
 }
 
 func BenchmarkLinkDirect(b *testing.B) { benchmarkLink(b, Profile{}) }
