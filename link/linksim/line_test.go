@@ -127,6 +127,8 @@ func TestLineBursts(t *testing.T) {
 	if mean := float64(lost) / float64(bursts); math.Abs(mean-1/leave) > 0.2 {
 		t.Errorf("mean burst %.2f, want %.2f", mean, 1/leave)
 	}
+	for l.Push(epoch, 100).Verdict != Lost {
+	}
 	l.SetProfile(Profile{})
 	for range 100 {
 		if l.Push(epoch, 100).Verdict != Taken {

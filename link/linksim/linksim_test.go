@@ -222,6 +222,25 @@ func testLinkReordersAndDuplicates(t *testing.T) {
 	}
 }
 
+// A datagram that overtakes must not wait for the one it overtakes.
+func TestLinkWakesForTheFirst(t *testing.T) { synctest.Test(t, testLinkWakesForTheFirst) }
+func testLinkWakesForTheFirst(t *testing.T) {
+	late := Profile{Delay: 10 * time.Millisecond, Reorder: 1, ReorderBy: time.Second}
+	a, b := Pair(late, Profile{}, 1)
+	got := collectLink(t, b)
+	send(t, a, numbered(0, 100))
+	late.Reorder = 0
+	a.SetProfile(late)
+	send(t, a, numbered(1, 100))
+	time.Sleep(2 * time.Second)
+	a.Close()
+	b.Close()
+	all := <-got
+	if len(all) != 2 || all[0].n != 1 || all[0].at != 10*time.Millisecond || all[1].at != 1010*time.Millisecond {
+		t.Errorf("arrived: %+v", all)
+	}
+}
+
 func TestLinkStatsAddUp(t *testing.T) { synctest.Test(t, testLinkStatsAddUp) }
 func testLinkStatsAddUp(t *testing.T) {
 	p := Profile{Rate: 1_000_000, Delay: 30 * time.Millisecond, Jitter: 10 * time.Millisecond, Loss: 0.02,
@@ -400,6 +419,9 @@ func testLinkClose(t *testing.T) {
 			t.Errorf("Close: %v", err)
 		}
 	}
+	if b.out.timer.Stop() {
+		t.Error("the timer of what was on its way to the closed end still runs")
+	}
 	if err := <-failed; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the waiting Receive: %v", err)
 	}
@@ -426,7 +448,7 @@ func testLinkClose(t *testing.T) {
 	if n, err := b.Receive(bufs, sizes); n != 0 || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Receive = %d, %v", n, err)
 	}
-	if b.out.timer != nil && b.out.timer.Stop() || a.out.timer.Stop() {
+	if a.out.timer.Stop() || b.out.timer.Stop() {
 		t.Error("a timer still runs")
 	}
 }
