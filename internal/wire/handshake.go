@@ -77,18 +77,19 @@ func (m *Init) Append(b []byte, mac1 func(covered []byte) [MACSize]byte) []byte 
 }
 
 // ParseInit parses an INIT datagram. covered is the part of b that mac1 covers. The
-// caller verifies mac1 before it spends more work on the message.
+// caller verifies mac1 before it spends more work on the message. It does not allocate,
+// since anybody can send such messages.
 func ParseInit(b []byte) (m Init, covered []byte, err error) {
 	noise, rest, err := parseHandshake(b, KindInit)
 	if err != nil {
-		return Init{}, nil, wrap("INIT", err)
+		return Init{}, nil, err
 	}
 	if len(b) < MinInitSize || len(rest) < initTrailer {
-		return Init{}, nil, wrap("INIT", ErrTruncated)
+		return Init{}, nil, ErrTruncated
 	}
 	pad, trailer := rest[:len(rest)-initTrailer], rest[len(rest)-initTrailer:]
 	if !allZero(pad) {
-		return Init{}, nil, wrap("INIT", ErrPadding)
+		return Init{}, nil, ErrPadding
 	}
 	m = Init{Mode: Mode(b[6]), Attempt: binary.BigEndian.Uint64(b[8:]), Noise: noise, Size: len(b)}
 	copy(m.MAC1[:], trailer)
@@ -111,14 +112,14 @@ func (m *Response) Append(b []byte) []byte {
 	return appendHandshake(b, KindResponse, m.Mode, m.Attempt, m.Noise)
 }
 
-// ParseResponse parses a RESP datagram.
+// ParseResponse parses a RESP datagram. It does not allocate.
 func ParseResponse(b []byte) (Response, error) {
 	noise, rest, err := parseHandshake(b, KindResponse)
 	if err != nil {
-		return Response{}, wrap("RESP", err)
+		return Response{}, err
 	}
 	if len(rest) != 0 {
-		return Response{}, wrap("RESP", ErrLength)
+		return Response{}, ErrLength
 	}
 	return Response{Mode: Mode(b[6]), Attempt: binary.BigEndian.Uint64(b[8:]), Noise: noise}, nil
 }
@@ -150,7 +151,7 @@ func parseHandshakeHeader(b []byte) error {
 	case b[5] != Version:
 		return ErrVersion
 	case b[6] > uint8(ModePassword):
-		return wrap("mode", ErrValue)
+		return ErrValue
 	case b[7] != 0:
 		return ErrReserved
 	}
@@ -172,9 +173,9 @@ func parseHandshake(b []byte, k Kind) (noise, rest []byte, err error) {
 	b = b[noiseOffset:]
 	switch {
 	case n > MaxNoiseSize:
-		return nil, nil, wrap("noise message", ErrLength)
+		return nil, nil, ErrLength
 	case n > len(b):
-		return nil, nil, wrap("noise message", ErrTruncated)
+		return nil, nil, ErrTruncated
 	}
 	return b[:n:n], b[n:], nil
 }
