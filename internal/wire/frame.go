@@ -209,9 +209,12 @@ func appendFrameHeader(b []byte, t Type, n int) []byte {
 }
 
 func allZero(b []byte) bool {
-	var or byte
+	var or uint64
+	for ; len(b) >= 8; b = b[8:] {
+		or |= binary.NativeEndian.Uint64(b)
+	}
 	for _, c := range b {
-		or |= c
+		or |= uint64(c)
 	}
 	return or == 0
 }

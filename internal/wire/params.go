@@ -123,8 +123,9 @@ func ParseParams(b []byte) (Params, error) {
 		}
 		v := b[:n]
 		b = b[n:]
-		if int(t) < len(seen) {
-			if seen[t] && t != paramPrefix {
+		switch t {
+		case paramAEADs, paramIndices, paramName, paramMedium:
+			if seen[t] {
 				return Params{}, fmt.Errorf("handshake payload: type %d: %w", t, ErrDuplicate)
 			}
 			seen[t] = true
