@@ -1,0 +1,2 @@
+// Package reorder puts packets that came by several links back into order.
+package reorder
