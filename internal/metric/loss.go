@@ -45,8 +45,9 @@ func (l *Loss) Update(now time.Time, highest, received uint32) {
 		l.push(report)
 		return
 	}
-	// The newest entry moves along until it is far enough from the one before it, so
-	// that the ring always spans the window.
+	// The newest entry moves along while it is close to the one before it. Any two
+	// gaps in a row are then longer than the spacing, so that a full ring spans at
+	// least half of the window.
 	if l.n >= 2 && now.Sub(l.at(l.n-2).at) < lossSpacing {
 		*last = report
 	} else {
@@ -57,10 +58,10 @@ func (l *Loss) Update(now time.Time, highest, received uint32) {
 	}
 }
 
-// Ratio returns the fraction of packets lost, 0 to 1, between the last report and the
-// oldest one of the 5 seconds before it, or the one before if there is none. It is 0
-// while fewer than 20 packets are in that window. A packet that is late counts as
-// lost until a report includes it.
+// Ratio returns the fraction of packets lost, 0 to 1, in a window that ends with the
+// last report: the last 2.5 to 5 seconds, depending on how often reports come, or the
+// time since the report before if that is longer. It is 0 while fewer than 20 packets
+// are in the window. A packet that is late counts as lost until a report includes it.
 func (l *Loss) Ratio() float64 {
 	sent, got := l.window()
 	if sent < minLossPackets || got >= sent {

@@ -128,9 +128,10 @@ func (p *Pacer) creditAt(now time.Time) int64 {
 // limit returns the most credit that may pile up. One packet more than that can
 // leave, because the last one needs no credit left after it.
 func (p *Pacer) limit() int64 {
-	span := burstTime
+	limit := max(int64(p.rate)*int64(burstTime), minBurst*second) - packet*second
 	if p.blocked {
-		span = catchUp
+		// Ready passed when the credit was 0, so this much is 5 ms late.
+		limit = max(limit, int64(p.rate)*int64(catchUp))
 	}
-	return max(int64(p.rate)*int64(span), minBurst*second) - packet*second
+	return limit
 }
