@@ -7,12 +7,9 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/multilink-vpn/multilink/internal/netlab/netns"
 	"github.com/multilink-vpn/multilink/internal/netlab/wan"
@@ -107,16 +104,7 @@ func supported() error {
 	if _, err := exec.LookPath("go"); err != nil {
 		return fmt.Errorf("cannot build the bridge: %w", err)
 	}
-	errc := make(chan error, 1)
-	go func() {
-		// The thread ends with the goroutine, because it stays locked.
-		runtime.LockOSThread()
-		errc <- unix.Unshare(unix.CLONE_NEWNET)
-	}()
-	if err := <-errc; err != nil {
-		return fmt.Errorf("cannot create network namespaces: %w", err)
-	}
-	return nil
+	return netns.Supported()
 }
 
 // New starts a lab that ends with the test. It fails the test if it cannot; call
@@ -138,9 +126,13 @@ func start(tb testing.TB, cfg Config) (_ *Lab, err error) {
 	if err != nil {
 		return nil, err
 	}
-	base, err := claim()
+	b, err := startBridge(tool)
 	if err != nil {
 		return nil, err
+	}
+	base, err := claim()
+	if err != nil {
+		return nil, errors.Join(err, b.close())
 	}
 	names := []string{base + "-cl", base + "-sv", base + "-wan"}
 	lab := &Lab{
@@ -148,13 +140,12 @@ func start(tb testing.TB, cfg Config) (_ *Lab, err error) {
 		lines:  len(cfg.Lines),
 		Client: &Host{Name: names[0], tool: tool},
 		Server: &Host{Name: names[1], tool: tool},
-	}
-	lab.bridge, err = startBridge(tool)
-	if err != nil {
-		return nil, errors.Join(err, netns.Remove(names[0]))
+		bridge: b,
 	}
 	tb.Cleanup(func() { lab.close(names) })
-
+	if _, err := b.call(wan.Request{Guard: names}); err != nil {
+		return nil, err
+	}
 	for _, name := range names[1:] {
 		if err := netns.Create(name); err != nil {
 			return nil, err
@@ -163,7 +154,7 @@ func start(tb testing.TB, cfg Config) (_ *Lab, err error) {
 	if err := buildTopology(names[0], names[1], names[2], len(cfg.Lines)); err != nil {
 		return nil, err
 	}
-	open := &wan.Open{Netns: netns.Path(names[2]), Seed: cfg.Seed, Guard: names}
+	open := &wan.Open{Netns: netns.Path(names[2]), Seed: cfg.Seed}
 	if open.Seed == 0 {
 		open.Seed = defaultSeed
 	}

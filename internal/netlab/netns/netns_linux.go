@@ -33,25 +33,30 @@ func Create(name string) error {
 		return fmt.Errorf("create network namespace %s: %w", name, err)
 	}
 	f.Close()
-	errc := make(chan error, 1)
-	go func() {
-		// The thread ends with the goroutine, because it stays locked.
-		runtime.LockOSThread()
+	err = away(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			errc <- fmt.Errorf("unshare: %w", err)
-			return
+			return fmt.Errorf("unshare: %w", err)
 		}
 		if err := unix.Mount("/proc/thread-self/ns/net", Path(name), "", unix.MS_BIND, ""); err != nil {
-			errc <- fmt.Errorf("mount on %s: %w", Path(name), err)
-			return
+			return fmt.Errorf("mount on %s: %w", Path(name), err)
 		}
-		errc <- nil
-	}()
-	if err := <-errc; err != nil {
+		return nil
+	})
+	if err != nil {
 		os.Remove(Path(name))
 		return fmt.Errorf("create network namespace %s: %w", name, err)
 	}
 	return nil
+}
+
+// Supported reports why the process may not create namespaces, if so.
+func Supported() error {
+	return away(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("cannot create a network namespace: %w", err)
+		}
+		return nil
+	})
 }
 
 // prepareDir makes the directory of namespaces a shared mount, so that a namespace
@@ -83,7 +88,8 @@ func prepareDir() error {
 }
 
 // Remove kills the processes in the namespace and removes it. A namespace that does
-// not exist is no error.
+// not exist is no error. It spares the calling process and its parent, which may have a
+// thread there for a moment.
 func Remove(name string) error {
 	if err := kill(name); err != nil {
 		return fmt.Errorf("remove network namespace %s: %w", name, err)
@@ -138,7 +144,8 @@ func killIn(pid int, name string) error {
 	return nil
 }
 
-// Processes returns the processes whose main thread is in the namespace.
+// Processes returns the processes whose main thread is in the namespace, without the
+// calling process and its parent.
 func Processes(name string) ([]int, error) {
 	if _, err := os.Stat(Path(name)); err != nil {
 		return nil, err
@@ -150,7 +157,7 @@ func Processes(name string) ([]int, error) {
 	var pids []int
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
+		if err != nil || pid == os.Getpid() || pid == os.Getppid() {
 			continue
 		}
 		if in, _ := isIn(pid, name); in {
@@ -208,19 +215,27 @@ func Enter(path string) error {
 // Do calls fn on a thread that is in the namespace at path meanwhile, in the calling
 // goroutine. Goroutines that fn starts run outside.
 func Do(path string, fn func() error) error {
+	return away(func() error {
+		if err := Enter(path); err != nil {
+			return err
+		}
+		return fn()
+	})
+}
+
+// away calls fn, which may move the calling thread into other namespaces, and returns to
+// the present one. To let the thread end with a locked goroutine instead would not do:
+// the main thread cannot end, and a process counts as being where its main thread is.
+func away(fn func() error) error {
 	runtime.LockOSThread()
 	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		runtime.UnlockOSThread()
-		return fmt.Errorf("enter network namespace: %w", err)
+		return fmt.Errorf("present network namespace: %w", err)
 	}
 	defer home.Close()
-	if err := Enter(path); err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
 	defer func() {
-		// A thread that cannot return stays locked, and ends with its goroutine.
+		// A thread that cannot return stays locked.
 		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		}

@@ -43,13 +43,13 @@ type control struct {
 	buf     []byte
 }
 
-// Serve bridges the interfaces that the first Request on in names, until in ends, and
-// replies on out. It returns the namespaces that the request put under guard.
+// Serve bridges the interfaces that a Request on in names, until in ends, and replies on
+// out. It returns the namespaces that requests put under guard.
 //
 // It must own its process: it never yields its thread to the Go scheduler while there
 // are frames, turns the garbage collector off, and asks for a real-time priority.
-// enter moves the calling thread into the network namespace at a path.
-func Serve(in, out int, enter func(netns string) error) (guard []string, err error) {
+// inside calls a function in the network namespace at a path, on the calling thread.
+func Serve(in, out int, inside func(netns string, f func() error) error) (guard []string, err error) {
 	debug.SetGCPercent(-1)
 	// A coarse timer would quantize departures. Priority is a wish: without it the
 	// bridge is later on a busy machine, which Counters.MaxLate tells.
@@ -64,9 +64,11 @@ func Serve(in, out int, enter func(netns string) error) (guard []string, err err
 	}
 	b.polls = []unix.PollFd{{Fd: int32(in), Events: unix.POLLIN}}
 	handle := func(req Request) Reply {
+		guard = append(guard, req.Guard...)
 		if req.Open != nil {
-			guard = append(guard, req.Open.Guard...)
-			if err := b.open(req.Open, enter); err != nil {
+			// The sockets stay in the namespace, this thread does not: the namespace can be
+			// removed with all that runs in it.
+			if err := inside(req.Open.Netns, func() error { return b.open(req.Open) }); err != nil {
 				return Reply{Error: err.Error()}
 			}
 		}
@@ -90,12 +92,9 @@ func Serve(in, out int, enter func(netns string) error) (guard []string, err err
 	}
 }
 
-func (b *bridge) open(o *Open, enter func(netns string) error) error {
+func (b *bridge) open(o *Open) error {
 	if len(b.paths) > 0 {
 		return errors.New("wan: the bridge is already open")
-	}
-	if err := enter(o.Netns); err != nil {
-		return err
 	}
 	for i, l := range o.Lines {
 		a, err := openPort(l.A)

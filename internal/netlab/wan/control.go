@@ -1,10 +1,15 @@
 package wan
 
 // The control channel carries one JSON value per line: a Request to the bridge, then
-// a Reply from it. The first Request has Open. The bridge ends when the channel does.
+// a Reply from it. Nothing but Guard comes before Open. The bridge ends when the channel
+// does.
 
 // Request asks the bridge to do what its non-nil fields say.
 type Request struct {
+	// Guard names the network namespaces to remove, with the processes in them, when
+	// the channel ends.
+	Guard []string `json:",omitempty"`
+
 	Open  *Open `json:",omitempty"`
 	Set   []Set `json:",omitempty"`
 	Stats bool  `json:",omitempty"`
@@ -15,9 +20,6 @@ type Open struct {
 	Netns string // path of the network namespace that holds the interfaces
 	Seed  uint64
 	Lines []Ports
-	// Guard names the network namespaces to remove, with the processes in them, when
-	// the channel ends.
-	Guard []string
 }
 
 // Ports are the two interfaces that a line joins. Direction 0 leads from A to B.

@@ -49,7 +49,7 @@ func run(args []string) error {
 // bridge runs until standard input ends, which happens also when the test process is
 // killed, and then removes what the lab left behind.
 func bridge() error {
-	guard, err := wan.Serve(0, 1, netns.Enter)
+	guard, err := wan.Serve(0, 1, netns.Do)
 	for _, name := range guard {
 		err = errors.Join(err, netns.Remove(name))
 	}
