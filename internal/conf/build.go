@@ -47,7 +47,9 @@ func (p *parser) build() *Config {
 			Timeout: c.Timeout, LossTolerance: c.LossTolerance, LatencyTolerance: c.LatencyTolerance,
 		}
 		set := p.apply(s, Links, c, &l)
-		p.checkLink(c, s, set)
+		if !s.bad {
+			p.checkLink(c, s, set)
+		}
 		c.Links = append(c.Links, l)
 	}
 	if len(c.Links) == 0 {
@@ -83,8 +85,12 @@ func (p *parser) apply(s *section, kind Section, c *Config, l *Link) map[string]
 			p.errorf(it.line, "%s is in [%s] already, on line %d: remove one, or write a [section] line above this one if it belongs to another link", it.key, printable(s.name), first)
 			continue
 		}
+		if it.bad {
+			lines[k.Name] = it.line
+			continue
+		}
 		if it.value == "" {
-			if it.blank {
+			if it.raw == "" {
 				p.warnf(it.line, "%s has no value and is ignored", it.key)
 			}
 			continue
@@ -121,6 +127,12 @@ func (p *parser) key(kind Section, name string) *Key {
 	return nil
 }
 
+// known reports whether any section has a key called name.
+func (p *parser) known(name string) bool {
+	name = strings.Trim(name, " \t")
+	return p.key(General, name) != nil || p.key(Links, name) != nil
+}
+
 // unknown warns about a key that has no meaning in its section.
 func (p *parser) unknown(s *section, kind Section, it item) {
 	name := printable(it.key)
@@ -154,9 +166,7 @@ func (p *parser) checkGeneral(c *Config, s *section, set map[string]int) {
 		p.errorf(s.line, "mode is missing in [general]: write mode = \"client\" or mode = \"server\"")
 	}
 	p.checkSecrets(c, s, set)
-	if c.MTU != 0 && c.MTU < 576 {
-		p.errorf(set["mtu"], "mtu = %d must be 576 to 9000, or 0 to follow the links: write for example mtu = 1400", c.MTU)
-	} else if c.MTU != 0 && c.MTU < 1280 && c.IP6.IsValid() {
+	if c.MTU != 0 && c.MTU < 1280 && c.IP6.IsValid() {
 		p.errorf(set["mtu"], "mtu = %d is too small for ip6: IPv6 needs 1280 or more (RFC 8200, section 5)", c.MTU)
 	}
 	for _, f := range []struct {
@@ -263,6 +273,9 @@ func (p *parser) filters(c *Config, s *section) {
 		names[i] = l.Name
 	}
 	for _, it := range s.items {
+		if it.bad {
+			continue
+		}
 		link := printable(it.key)
 		if !slices.Contains(names, it.key) {
 			hint := ""
@@ -274,7 +287,7 @@ func (p *parser) filters(c *Config, s *section) {
 		}
 		expr := it.value
 		if !it.quoted {
-			expr = strings.Join(strings.Fields(it.loose), " ")
+			expr = it.loose()
 		}
 		if expr == "" {
 			p.errorf(it.line, "the filter for %s is empty: write for example %s = \"udp port 5060\"", link, link)

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"bytes"
 	"crypto/rand"
 	"fmt"
 	"io"
@@ -67,6 +68,10 @@ func (o Options) Parse(name string, r io.Reader) (*Config, []Warning, error) {
 		return nil, nil, fmt.Errorf("config %s is larger than 1 MiB: is it the right file?", name)
 	}
 	p := &parser{name: name, opts: o, keys: Reference()}
+	if bytes.IndexByte(text, 0) >= 0 {
+		p.errorf(0, "the file is not plain text: save it as ASCII or UTF-8")
+		return nil, nil, p.errs
+	}
 	p.scan(string(text))
 	c := p.build()
 	p.sortProblems()

@@ -52,6 +52,7 @@ type Key struct {
 	Choices []string // of a Choice
 	Min     uint64   // least value of a Number
 	Max     uint64   // greatest value of a Number
+	Zero    bool     // 0 is possible, too, whatever Min is
 	Family  int      // 4 or 6 for the types of addresses
 	Default string   // in words or as written in a file
 	Needed  string   // when the key is mandatory, in words; empty: never
@@ -127,7 +128,7 @@ func generalKeys() []Key {
 		{Name: "ip6_routes", Type: Prefixes, Family: 6, Example: `"2001:db8:1::/48"`,
 			Doc: "IPv6 networks to reach through the tunnel, separated by blanks. They go by ip6_gateway if that is set.",
 			set: func(c *Config, _ *Link, v value) { c.IP6Routes = v.prefixes }},
-		{Name: "mtu", Type: Number, Unit: "bytes", Min: 0, Max: 9000, Default: "0", Example: "1400",
+		{Name: "mtu", Type: Number, Unit: "bytes", Min: 576, Max: 9000, Zero: true, Default: "0", Example: "1400",
 			Doc: "The largest packet inside the tunnel, 576 to 9000. 0 follows the links.",
 			set: func(c *Config, _ *Link, v value) { c.MTU = int(v.num) }},
 		{Name: "statuscommand", Type: Path, Example: `"/etc/mlvpn/mlvpn0_updown.sh"`,

@@ -24,6 +24,9 @@ type section struct {
 	name  string
 	line  int
 	items []item
+
+	implied bool // there is no header: the lines are above the first one
+	bad     bool // the name is wrong, which was noted
 }
 
 // An item is one key = value line.
@@ -31,10 +34,10 @@ type item struct {
 	line  int
 	key   string
 	value string // MLVPN's reading: quotes removed, blanks outside them deleted
-	loose string // the value as meant by someone who forgot the quotes
+	raw   string // the value as written
 
 	quoted bool // the whole value was in quotes
-	blank  bool // nothing was after the =
+	bad    bool // the value cannot be read, which was noted
 }
 
 func (p *parser) errorf(line int, format string, args ...any) {
@@ -53,10 +56,6 @@ func (p *parser) sortProblems() {
 
 // scan cuts text into sections and items.
 func (p *parser) scan(text string) {
-	if strings.IndexByte(text, 0) >= 0 {
-		p.errorf(0, "the file is not plain text: save it as ASCII or UTF-8")
-		return
-	}
 	text = strings.TrimPrefix(text, "\ufeff")
 	var cur *section
 	dangling := false // the last line was a key without a value
@@ -69,21 +68,20 @@ func (p *parser) scan(text string) {
 		switch {
 		case line == "":
 			dangling = wasDangling
-		case !closed:
-			p.errorf(n, "the closing quote (\") is missing")
 		case line[0] == '[':
 			cur = p.header(n, line)
 		case line[0] == ';':
 			p.errorf(n, "comments start with #")
 		default:
-			it, ok := p.item(n, line, wasDangling)
+			it, ok := p.item(n, line, closed, wasDangling)
 			if !ok {
 				continue
 			}
-			dangling = it.blank
+			dangling = it.raw == ""
 			if cur == nil {
 				p.errorf(n, "%s is above the first section: write [general] above it", it.key)
 				cur = p.section("general", n)
+				cur.implied = true
 			}
 			cur.items = append(cur.items, it)
 		}
@@ -113,6 +111,7 @@ const maxName = 63
 // header reads a [section] line. It always returns a section, so that the lines below
 // are checked, too.
 func (p *parser) header(n int, line string) *section {
+	before := len(p.errs)
 	name, rest, found := strings.Cut(line[1:], "]")
 	if !found {
 		p.errorf(n, "the closing ] is missing: write %s]", printable(strings.TrimRight(line, " \t")))
@@ -133,6 +132,7 @@ func (p *parser) header(n int, line string) *section {
 	case name[0] == '-':
 		p.errorf(n, "the name of a section cannot start with -: scripts would take it for an option")
 	}
+	bad := len(p.errs) > before
 	for _, own := range []string{"general", "filters"} {
 		if name != own && (strings.EqualFold(name, own) || nearest(name, []string{own}) != "") {
 			if strings.EqualFold(name, own) {
@@ -143,13 +143,19 @@ func (p *parser) header(n int, line string) *section {
 			}
 		}
 	}
-	return p.section(name, n)
+	s := p.section(name, n)
+	s.bad = s.bad || bad
+	return s
 }
 
 // section returns the section called name, which starts on line n if it is new.
 func (p *parser) section(name string, n int) *section {
 	for _, s := range p.sections {
 		if s.name == name {
+			if s.implied {
+				s.implied, s.line = false, n
+				return s
+			}
 			p.warnf(n, "[%s] continues the section of line %d", printable(name), s.line)
 			return s
 		}
@@ -159,17 +165,22 @@ func (p *parser) section(name string, n int) *section {
 	return s
 }
 
-// item reads a key = value line. afterKey says that the line before had a key and no
-// value.
-func (p *parser) item(n int, line string, afterKey bool) (it item, ok bool) {
+// item reads a key = value line. closed says that its quotes are, afterKey that the
+// line before had a key and no value.
+func (p *parser) item(n int, line string, closed, afterKey bool) (it item, ok bool) {
 	eq := indexUnquoted(line, '=')
-	if eq < 0 {
-		switch {
-		case afterKey:
-			p.errorf(n, "the value must be on the same line as its key: join this line to the one before")
-		default:
-			p.errorf(n, "this is neither a [section] nor a key: write key = \"value\"")
-		}
+	if afterKey && eq >= 0 && strings.Trim(line[eq:], "=") == "" && !p.known(line[:eq]) {
+		eq = -1 // the padding of a key in base64
+	}
+	switch {
+	case eq < 0 && afterKey:
+		p.errorf(n, "the value must be on the same line as its key: join this line to the one before")
+		return item{}, false
+	case eq < 0 && !closed:
+		p.errorf(n, "the closing quote (\") is missing")
+		return item{}, false
+	case eq < 0:
+		p.errorf(n, "this is neither a [section] nor a key: write key = \"value\"")
 		return item{}, false
 	}
 	key := strings.Trim(line[:eq], " \t")
@@ -182,20 +193,23 @@ func (p *parser) item(n int, line string, afterKey bool) (it item, ok bool) {
 		return item{}, false
 	}
 	raw := strings.Trim(line[eq+1:], " \t")
+	it = item{line: n, key: key, raw: raw, value: unquote(raw), bad: true}
+	if !closed {
+		p.errorf(n, "the closing quote (\") of the value of %s is missing", key)
+		return it, true
+	}
 	if indexUnquoted(raw, '=') >= 0 {
 		p.errorf(n, "there is a second = outside quotes: write %s = \"...\"", key)
-		return item{}, false
+		return it, true
 	}
 	for i := range len(raw) {
 		if c := raw[i]; c != '\t' && (c < ' ' || c > '~') {
 			p.errorf(n, "the value of %s has a character that is not printable ASCII at position %d", key, i+1)
-			return item{}, false
+			return it, true
 		}
 	}
-	it = item{line: n, key: key, blank: raw == ""}
-	it.value = unquote(raw)
+	it.bad = false
 	it.quoted = len(raw) >= 2 && strings.Count(raw, `"`) == 2 && raw[0] == '"' && raw[len(raw)-1] == '"'
-	it.loose = strings.ReplaceAll(raw, `"`, "")
 	return it, true
 }
 
@@ -208,6 +222,11 @@ func validName(s string) bool {
 		}
 	}
 	return true
+}
+
+// loose is the value as meant by someone who forgot the quotes.
+func (it *item) loose() string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(it.raw, `"`, "")), " ")
 }
 
 // printable returns s fit for a message.

@@ -68,7 +68,7 @@ func (p *parser) checkQuotes(k *Key, it item) {
 	if k.Secret {
 		as = `"..."`
 	}
-	if it.loose != it.value {
+	if it.loose() != it.value {
 		p.warnf(it.line, "blanks outside quotes are deleted: write %s = %s", k.Name, as)
 		return
 	}
@@ -80,7 +80,7 @@ func shown(k *Key, it item) string {
 	if k.Secret {
 		return it.key
 	}
-	return it.key + " = " + strconv.Quote(it.value)
+	return it.key + " = " + it.raw
 }
 
 func (p *parser) number(k *Key, it item) (uint64, bool) {
@@ -96,16 +96,20 @@ func (p *parser) number(k *Key, it item) (uint64, bool) {
 	}
 	n, err := strconv.ParseUint(it.value, 10, 64)
 	switch {
-	case err != nil && k.Type == Flag:
+	case k.Zero && err == nil && n == 0:
+	case k.Type == Flag && (err != nil || n > 1):
 		p.errorf(it.line, "%s must be 0 or 1: write %s", shown(k, it), flagLine(k, it.value))
 		return 0, false
 	case err != nil && !allDigits(it.value):
 		p.errorf(it.line, "%s must be a whole number%s: write for example %s", shown(k, it), unit, k.line())
 		return 0, false
 	case err != nil || n > high || n < low:
-		if k.Max == neverAbove {
+		switch {
+		case k.Max == neverAbove:
 			p.errorf(it.line, "%s is too large: write for example %s", shown(k, it), k.line())
-		} else {
+		case k.Zero:
+			p.errorf(it.line, "%s must be %d to %d%s, or 0: write for example %s", shown(k, it), low, high, unit, k.line())
+		default:
 			p.errorf(it.line, "%s must be %d to %d%s: write for example %s", shown(k, it), low, high, unit, k.line())
 		}
 		return 0, false
@@ -116,10 +120,10 @@ func (p *parser) number(k *Key, it item) (uint64, bool) {
 // flagLine is the line that someone who wrote word as a flag probably meant.
 func flagLine(k *Key, word string) string {
 	switch strings.ToLower(word) {
-	case "yes", "true", "on", "y":
-		return k.Name + " = 1"
+	case "no", "false", "off", "n":
+		return k.Name + " = 0"
 	}
-	return k.Name + " = 0"
+	return k.Name + " = 1"
 }
 
 func allDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
@@ -209,8 +213,8 @@ func broadcast(pfx netip.Prefix) netip.Addr {
 }
 
 func (p *parser) prefixes(k *Key, it item) ([]netip.Prefix, bool) {
-	if !it.quoted && it.loose != it.value {
-		p.errorf(it.line, "blanks outside quotes are deleted: write %s = \"%s\"", k.Name, it.loose)
+	if !it.quoted && it.loose() != it.value {
+		p.errorf(it.line, "blanks outside quotes are deleted: write %s = \"%s\"", k.Name, it.loose())
 		return nil, false
 	}
 	var list []netip.Prefix

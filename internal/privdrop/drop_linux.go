@@ -3,6 +3,7 @@ package privdrop
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -22,6 +23,9 @@ func setIDs(uid, gid int) error {
 func prepareCaps(keep []Cap) error {
 	if len(keep) == 0 {
 		return nil
+	}
+	if c := slices.Max(keep); c > unix.CAP_LAST_CAP {
+		return fmt.Errorf("keep capabilities: there is no capability %d", c)
 	}
 	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0); errno == syscall.ENOTSUP {
 		return fmt.Errorf("keep capabilities: this program was built with cgo: build it with CGO_ENABLED=0: %w", errors.ErrUnsupported)
