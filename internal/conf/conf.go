@@ -1,0 +1,156 @@
+// Package conf reads mlvpn.conf, the configuration file of MLVPN and of this
+// module's daemon.
+//
+// The format is MLVPN's: [section] lines, key = "value" lines, # comments. A file has
+// one [general] section, one section per link, and at most one [filters] section, in
+// any order. [Reference] lists every key; the parser works from that list.
+//
+// All problems of a file are reported together, each with its line and with what to
+// write instead. A file with an error yields no Config at all. Passwords and keys
+// never appear in a message.
+package conf
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Mode says which end of the tunnel a configuration is for.
+type Mode string
+
+const (
+	Client Mode = "client" // dials the links' remote hosts
+	Server Mode = "server" // listens on the links' ports
+)
+
+// A DeviceType is the kind of virtual interface the tunnel ends in.
+type DeviceType string
+
+const (
+	TUN DeviceType = "tun" // carries IP packets
+	TAP DeviceType = "tap" // carries Ethernet frames
+)
+
+// A Config is a valid configuration. Nothing in it refers to the file any more.
+type Config struct {
+	// File is the name given to Load or Parse.
+	File string
+
+	// Mode is the end of the tunnel that this is.
+	Mode Mode
+
+	// StatusCommand is the absolute path of the script to run when the tunnel or a
+	// link goes up or down. Empty: none.
+	StatusCommand string
+
+	// Timeout is the silence after which a link is considered dead, at least 2 s.
+	// It is the default of Link.Timeout.
+	Timeout time.Duration
+
+	// Interface is the name of the virtual interface, "mlvpn0" by default.
+	Interface string
+
+	// Device is the type of the virtual interface, TUN by default.
+	Device DeviceType
+
+	// Password is the secret shared by both ends, at least 16 characters. It is
+	// empty in key mode.
+	Password string
+
+	// PrivateKey, when not empty, selects key mode. PeerKey is the other end's
+	// public key, PresharedKey an optional further secret. All three are passed
+	// through as written.
+	PrivateKey   string
+	PeerKey      string
+	PresharedKey string
+
+	// Network is the name of the network that this tunnel belongs to, or empty.
+	Network string
+
+	// ControlUnixPath, ControlBindHost and ControlBindPort say where MLVPN's control
+	// interface listens. Empty or 0: nowhere.
+	ControlUnixPath string
+	ControlBindHost string
+	ControlBindPort uint16
+
+	// ReorderBuffer is the size of the reorder buffer in packets. 0: automatic.
+	ReorderBuffer int
+
+	// LossTolerance is the loss, in per cent, above which a link is left out while
+	// another is better. 100, the default, switches this off. It is the default of
+	// Link.LossTolerance.
+	LossTolerance int
+
+	// LatencyTolerance is the delay above which a link is left out while another is
+	// better. 0, the default, switches this off. It is the default of
+	// Link.LatencyTolerance.
+	LatencyTolerance time.Duration
+
+	// IP4 and IP6 are this end's addresses inside the tunnel with the length of
+	// their network's prefix. Host bits are kept. The zero Prefix: none.
+	IP4, IP6 netip.Prefix
+
+	// IP4Gateway and IP6Gateway are the other end's addresses inside the tunnel. The
+	// zero Addr: none.
+	IP4Gateway, IP6Gateway netip.Addr
+
+	// IP4Routes and IP6Routes are the networks to reach through the tunnel, masked.
+	IP4Routes, IP6Routes []netip.Prefix
+
+	// MTU is the largest packet, in bytes, inside the tunnel. 0: automatic.
+	MTU int
+
+	// Links are the links in the order of the file. There is at least one.
+	Links []Link
+
+	// Filters are the lines of [filters] in the order of the file.
+	Filters []Filter
+}
+
+// A Link is one section of the file other than [general] and [filters].
+type Link struct {
+	Name string // the section's name, unique in the file
+	Line int    // the line of the section's header
+
+	// BindHost is the local address or host name to send from and listen on.
+	// Empty: any.
+	BindHost string
+
+	// BindPort is the local UDP port. 0: any, on a client only.
+	BindPort uint16
+
+	// BindFIB is the routing table (BSD) to use. 0: the default table.
+	BindFIB int
+
+	// BindDev is the network interface to bind to. Empty: none.
+	BindDev string
+
+	// RemoteHost and RemotePort are the other end's address or host name and UDP
+	// port. A client link has both.
+	RemoteHost string
+	RemotePort uint16
+
+	// BandwidthUpload and BandwidthDownload are the line's rates in bytes per
+	// second. 0: unknown.
+	BandwidthUpload   uint64
+	BandwidthDownload uint64
+
+	// Quota is the number of bytes that the link may carry. 0: no limit.
+	Quota uint64
+
+	// FallbackOnly keeps the link idle until no other link is usable.
+	FallbackOnly bool
+
+	// Timeout, LossTolerance and LatencyTolerance are as in Config, which gives
+	// their defaults.
+	Timeout          time.Duration
+	LossTolerance    int
+	LatencyTolerance time.Duration
+}
+
+// A Filter sends the packets that match an expression over one link.
+type Filter struct {
+	Expression string // in pcap-filter(7) syntax, not compiled or checked
+	Link       string // the name of a link in Config.Links
+	Line       int
+}

@@ -1,0 +1,345 @@
+package conf
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Type is the kind of value that a key takes.
+type Type string
+
+const (
+	String   Type = "string"   // text
+	Number   Type = "number"   // a whole number in decimal
+	Flag     Type = "flag"     // 0 or 1
+	Port     Type = "port"     // 1 to 65535
+	Choice   Type = "choice"   // one of Key.Choices
+	Host     Type = "host"     // an IP address or a host name
+	Path     Type = "path"     // an absolute path
+	Device   Type = "device"   // the name of a network interface
+	Address  Type = "address"  // an IP address
+	Prefix   Type = "prefix"   // an IP address with a prefix length
+	Prefixes Type = "prefixes" // networks separated by blanks
+)
+
+// A Section is a kind of section.
+type Section string
+
+const (
+	General Section = "general" // the section [general]
+	Links   Section = "link"    // every section but [general] and [filters]
+)
+
+// A Status says what this implementation does with a key.
+type Status string
+
+const (
+	InUse    Status = ""         // works
+	NotYet   Status = "not yet"  // is checked and kept, and has no effect yet
+	Historic Status = "historic" // is ignored, as later versions of MLVPN do
+)
+
+// A Key describes one key of the file.
+type Key struct {
+	Name    string
+	Alias   string // another accepted spelling, or empty
+	Section Section
+	Type    Type
+	Unit    string   // of a Number, e.g. "bytes/s"
+	Choices []string // of a Choice
+	Min     uint64   // least value of a Number
+	Max     uint64   // greatest value of a Number
+	Zero    bool     // 0 is possible, too, whatever Min is
+	Family  int      // 4 or 6 for the types of addresses
+	Default string   // in words or as written in a file
+	Needed  string   // when the key is mandatory, in words; empty: never
+	Secret  bool     // the value must not be shown
+	Status  Status
+	Doc     string // one or more sentences
+	Example string // a valid value as written in a file
+
+	// set stores a value of this type, which was checked, in c or, for a key of a
+	// link, in l.
+	set func(c *Config, l *Link, v value)
+	// amend, when not nil, may change the value before it is stored and return a
+	// warning.
+	amend func(v *value) string
+}
+
+// neverAbove is the limit of numbers whose size does not matter.
+const neverAbove = 1 << 62
+
+// Reference returns every key that the parser knows, in the order in which a manual
+// lists them. The caller owns the slice.
+func Reference() []Key {
+	keys := slices.Concat(generalKeys(), linkKeys(), historicKeys())
+	for i := range keys {
+		if keys[i].Type == Number && keys[i].Max == 0 {
+			keys[i].Max = neverAbove
+		}
+	}
+	return keys
+}
+
+func generalKeys() []Key {
+	keys := []Key{
+		{Name: "mode", Type: Choice, Choices: []string{"client", "server"}, Needed: "always", Example: `"client"`,
+			Doc: "A client connects to the remote host of each link, a server listens on the port of each link.",
+			set: func(c *Config, _ *Link, v value) { c.Mode = Mode(v.text) }},
+		{Name: "password", Type: String, Secret: true, Needed: "unless private_key is set", Example: `"26 random letters and digits"`,
+			Doc: "The secret shared by both ends, at least 16 characters. Blanks at its ends do not count.",
+			set: func(c *Config, _ *Link, v value) { c.Password = v.text }},
+		{Name: "private_key", Type: String, Secret: true, Example: `"ml1..."`,
+			Doc: "This end's private key, instead of a password.",
+			set: func(c *Config, _ *Link, v value) { c.PrivateKey = v.text }},
+		{Name: "peer_key", Type: String, Needed: "on a client with private_key", Example: `"ml1..."`,
+			Doc: "The other end's public key.",
+			set: func(c *Config, _ *Link, v value) { c.PeerKey = v.text }},
+		{Name: "preshared_key", Type: String, Secret: true, Example: `"ml1..."`,
+			Doc: "A further secret shared by both ends, mixed into the handshake of the keys.",
+			set: func(c *Config, _ *Link, v value) { c.PresharedKey = v.text }},
+		{Name: "network", Type: String, Example: `"home"`,
+			Doc: "The name of the network that this tunnel belongs to.",
+			set: func(c *Config, _ *Link, v value) { c.Network = v.text }},
+		{Name: "interface_name", Type: Device, Default: `"mlvpn0"`, Example: `"mlvpn0"`,
+			Doc: "The name of the virtual interface, 15 characters at most.",
+			set: func(c *Config, _ *Link, v value) { c.Interface = v.text }},
+		{Name: "tuntap", Type: Choice, Choices: []string{"tun", "tap"}, Default: `"tun"`, Example: `"tun"`,
+			Doc: "tun carries IP packets, tap Ethernet frames. Both ends must agree.",
+			set: func(c *Config, _ *Link, v value) { c.Device = DeviceType(v.text) }},
+		{Name: "ip4", Type: Prefix, Family: 4, Example: `"10.42.42.2/30"`,
+			Doc: "This end's IPv4 address inside the tunnel, with the length of its prefix.",
+			set: func(c *Config, _ *Link, v value) { c.IP4 = v.prefix }},
+		{Name: "ip6", Type: Prefix, Family: 6, Example: `"fd00:42::2/64"`,
+			Doc: "This end's IPv6 address inside the tunnel, with the length of its prefix.",
+			set: func(c *Config, _ *Link, v value) { c.IP6 = v.prefix }},
+		{Name: "ip4_gateway", Type: Address, Family: 4, Example: `"10.42.42.1"`,
+			Doc: "The other end's IPv4 address inside the tunnel, without a prefix length.",
+			set: func(c *Config, _ *Link, v value) { c.IP4Gateway = v.addr }},
+		{Name: "ip6_gateway", Type: Address, Family: 6, Example: `"fd00:42::1"`,
+			Doc: "The other end's IPv6 address inside the tunnel, without a prefix length.",
+			set: func(c *Config, _ *Link, v value) { c.IP6Gateway = v.addr }},
+		{Name: "ip4_routes", Type: Prefixes, Family: 4, Example: `"192.168.0.0/24 192.168.1.0/24"`,
+			Doc: "IPv4 networks to reach through the tunnel, separated by blanks. They go by ip4_gateway if that is set.",
+			set: func(c *Config, _ *Link, v value) { c.IP4Routes = v.prefixes }},
+		{Name: "ip6_routes", Type: Prefixes, Family: 6, Example: `"2001:db8:1::/48"`,
+			Doc: "IPv6 networks to reach through the tunnel, separated by blanks. They go by ip6_gateway if that is set.",
+			set: func(c *Config, _ *Link, v value) { c.IP6Routes = v.prefixes }},
+		{Name: "mtu", Type: Number, Unit: "bytes", Min: 576, Max: 9000, Zero: true, Default: "0", Example: "1400",
+			Doc: "The largest packet inside the tunnel, 576 to 9000. 0 follows the links.",
+			set: func(c *Config, _ *Link, v value) { c.MTU = int(v.num) }},
+		{Name: "statuscommand", Type: Path, Example: `"/etc/mlvpn/mlvpn0_updown.sh"`,
+			Doc: "A script to run when the tunnel or a link goes up or down.",
+			set: func(c *Config, _ *Link, v value) { c.StatusCommand = v.text }},
+		{Name: "timeout", Type: Number, Unit: "s", Max: maxTimeout, Default: "60", Example: "30", amend: amendTimeout,
+			Doc: "The silence after which a link is considered dead, at least 2.",
+			set: func(c *Config, _ *Link, v value) { c.Timeout = seconds(v) }},
+		{Name: "reorder_buffer_size", Type: Number, Unit: "packets", Max: 1 << 20, Default: "0", Example: "64",
+			Doc: "The size of the buffer that puts packets back in order. 0 chooses it automatically.",
+			set: func(c *Config, _ *Link, v value) { c.ReorderBuffer = int(v.num) }},
+		{Name: "loss_tolerence", Alias: "loss_tolerance", Type: Number, Unit: "%", Default: "100", Example: "50", amend: amendLoss,
+			Doc: "The loss above which a link is left out while another is better. 100 switches this off.",
+			set: func(c *Config, _ *Link, v value) { c.LossTolerance = int(v.num) }},
+		{Name: "latency_tolerence", Alias: "latency_tolerance", Type: Number, Unit: "ms", Default: "1000", Example: "200", amend: amendLatency,
+			Doc: "The delay above which a link is left out while another is better. 1000 or more switches this off.",
+			set: func(c *Config, _ *Link, v value) { c.LatencyTolerance = milliseconds(v) }},
+		{Name: "cleartext_data", Type: Flag, Default: "0", Example: "0", amend: amendCleartext,
+			Doc: "Ignored: data is always encrypted.",
+			set: func(*Config, *Link, value) {}},
+		{Name: "control_unix_path", Type: Path, Status: NotYet, Example: `"/run/mlvpn/mlvpn0.sock"`,
+			Doc: "The Unix socket of MLVPN's control interface.",
+			set: func(c *Config, _ *Link, v value) { c.ControlUnixPath = v.text }},
+		{Name: "control_bind_host", Type: Host, Status: NotYet, Example: `"127.0.0.1"`,
+			Doc: "The address of MLVPN's control interface over HTTP.",
+			set: func(c *Config, _ *Link, v value) { c.ControlBindHost = v.text }},
+		{Name: "control_bind_port", Type: Port, Status: NotYet, Example: "1040",
+			Doc: "The TCP port of MLVPN's control interface over HTTP.",
+			set: func(c *Config, _ *Link, v value) { c.ControlBindPort = uint16(v.num) }},
+	}
+	for i := range keys {
+		keys[i].Section = General
+	}
+	return keys
+}
+
+func linkKeys() []Key {
+	keys := []Key{
+		{Name: "bindhost", Type: Host, Default: "any", Example: `"192.168.1.2"`,
+			Doc: "The local address to send from and to listen on.",
+			set: func(_ *Config, l *Link, v value) { l.BindHost = v.text }},
+		{Name: "bindport", Type: Port, Needed: "on a server", Example: "5080",
+			Doc: "The local UDP port. A client may leave it out.",
+			set: func(_ *Config, l *Link, v value) { l.BindPort = uint16(v.num) }},
+		{Name: "binddev", Type: Device, Example: `"eth1"`,
+			Doc: "The network interface to send and receive by. MLVPN does not know this key.",
+			set: func(_ *Config, l *Link, v value) { l.BindDev = v.text }},
+		{Name: "bindfib", Type: Number, Max: 65535, Default: "0", Status: NotYet, Example: "1",
+			Doc: "The routing table to use (FreeBSD: fib, OpenBSD: rdomain).",
+			set: func(_ *Config, l *Link, v value) { l.BindFIB = int(v.num) }},
+		{Name: "remotehost", Type: Host, Needed: "on a client", Example: `"198.51.100.7"`,
+			Doc: "The server's address or host name.",
+			set: func(_ *Config, l *Link, v value) { l.RemoteHost = v.text }},
+		{Name: "remoteport", Type: Port, Needed: "on a client", Example: "5080",
+			Doc: "The server's UDP port.",
+			set: func(_ *Config, l *Link, v value) { l.RemotePort = uint16(v.num) }},
+		{Name: "bandwidth_upload", Type: Number, Unit: "bytes/s", Default: "0", Example: "131072",
+			Doc: "The rate at which this end can send on the line. 0 measures it.",
+			set: func(_ *Config, l *Link, v value) { l.BandwidthUpload = v.num }},
+		{Name: "bandwidth_download", Type: Number, Unit: "bytes/s", Default: "0", Example: "1310720",
+			Doc: "The rate at which this end can receive on the line. 0 measures it.",
+			set: func(_ *Config, l *Link, v value) { l.BandwidthDownload = v.num }},
+		{Name: "fallback_only", Type: Flag, Default: "0", Example: "1",
+			Doc: "1 keeps the link connected and idle until no other link is usable.",
+			set: func(_ *Config, l *Link, v value) { l.FallbackOnly = v.num == 1 }},
+		{Name: "timeout", Type: Number, Unit: "s", Max: maxTimeout, Default: "that of [general]", Example: "25", amend: amendTimeout,
+			Doc: "The silence after which this link is considered dead, at least 2.",
+			set: func(_ *Config, l *Link, v value) { l.Timeout = seconds(v) }},
+		{Name: "loss_tolerence", Alias: "loss_tolerance", Type: Number, Unit: "%", Default: "that of [general]", Example: "30", amend: amendLoss,
+			Doc: "The loss above which this link is left out while another is better. 100 switches this off.",
+			set: func(_ *Config, l *Link, v value) { l.LossTolerance = int(v.num) }},
+		{Name: "latency_tolerence", Alias: "latency_tolerance", Type: Number, Unit: "ms", Default: "that of [general]", Example: "200", amend: amendLatency,
+			Doc: "The delay above which this link is left out while another is better. 1000 or more switches this off.",
+			set: func(_ *Config, l *Link, v value) { l.LatencyTolerance = milliseconds(v) }},
+		{Name: "quota", Type: Number, Unit: "bytes", Default: "0", Status: NotYet, Example: "10000000000",
+			Doc: "The number of bytes that the link may carry. 0 sets no limit.",
+			set: func(_ *Config, l *Link, v value) { l.Quota = v.num }},
+	}
+	for i := range keys {
+		keys[i].Section = Links
+	}
+	return keys
+}
+
+func historicKeys() []Key {
+	return []Key{
+		{Name: "protocol", Type: String, Section: General, Status: Historic,
+			Doc: "Early versions of MLVPN could use TCP. The tunnel always uses UDP."},
+		{Name: "loglevel", Type: String, Section: General, Status: Historic,
+			Doc: "What is logged is chosen on the command line."},
+	}
+}
+
+func (k *Key) names() []string {
+	if k.Alias == "" {
+		return []string{k.Name}
+	}
+	return []string{k.Name, k.Alias}
+}
+
+// line returns a valid line for the key, for messages.
+func (k *Key) line() string { return k.Name + " = " + k.Example }
+
+const (
+	minTimeout     = 2     // s, MLVPN's floor
+	maxTimeout     = 86400 // s
+	defaultTimeout = 60    // s
+	latencyOff     = 1000  // ms, from which on MLVPN's manual has no limit
+	lossOff        = 100   // per cent
+)
+
+func seconds(v value) time.Duration { return time.Duration(v.num) * time.Second }
+
+func milliseconds(v value) time.Duration { return time.Duration(v.num) * time.Millisecond }
+
+func amendTimeout(v *value) string {
+	if v.num >= minTimeout {
+		return ""
+	}
+	v.num = minTimeout
+	return fmt.Sprintf("raised to %d, the least possible timeout in seconds", minTimeout)
+}
+
+func amendLoss(v *value) string {
+	switch {
+	case v.num == 0:
+		return "0 leaves a link out at its first lost packet; write 100 to switch this off"
+	case v.num > lossOff:
+		v.num = lossOff
+		return "lowered to 100 %, which switches this off"
+	}
+	return ""
+}
+
+func amendLatency(v *value) string {
+	switch {
+	case v.num == 0:
+		return "no link has a delay of 0 ms: this is switched off; write the limit in ms"
+	case v.num >= latencyOff:
+		v.num = 0
+	}
+	return ""
+}
+
+func amendCleartext(v *value) string {
+	if v.num == 0 {
+		return ""
+	}
+	return "ignored: data is always encrypted; write cleartext_data = 0 on both ends or remove the line"
+}
+
+// Markdown writes the reference of all keys to w.
+func Markdown(w io.Writer) error {
+	var b strings.Builder
+	for _, s := range []struct {
+		section Section
+		title   string
+	}{
+		{General, "## [general]"},
+		{Links, "## Links: every other section"},
+	} {
+		fmt.Fprintf(&b, "%s\n\n| key | value | default | meaning |\n|---|---|---|---|\n", s.title)
+		for _, k := range Reference() {
+			if k.Section == s.section {
+				fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", k.nameCell(), k.typeCell(), k.defaultCell(), k.docCell())
+			}
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteString("## [filters]\n\n" +
+		"Each line names a link and the packets that go over it, as a pcap-filter(7) expression: " +
+		"`dsl1 = \"udp port 5060\"`. A link may have several lines, and the first that matches decides. " +
+		"Filters are checked and kept, and have no effect yet.\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (k *Key) nameCell() string {
+	cell := "`" + k.Name + "`"
+	if k.Alias != "" {
+		cell += ", `" + k.Alias + "`"
+	}
+	return cell
+}
+
+func (k *Key) typeCell() string {
+	switch {
+	case k.Type == Choice:
+		return "`\"" + strings.Join(k.Choices, "\"` or `\"") + "\"`"
+	case k.Unit != "":
+		return string(k.Type) + ", " + k.Unit
+	case k.Family != 0:
+		return fmt.Sprintf("IPv%d %s", k.Family, k.Type)
+	}
+	return string(k.Type)
+}
+
+func (k *Key) defaultCell() string {
+	if k.Needed != "" {
+		return "needed " + k.Needed
+	}
+	return k.Default
+}
+
+func (k *Key) docCell() string {
+	doc := k.Doc
+	switch k.Status {
+	case NotYet:
+		doc += " Not available yet."
+	case Historic:
+		doc += " Ignored."
+	}
+	return strings.ReplaceAll(doc, "|", `\|`)
+}

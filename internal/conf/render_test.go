@@ -1,0 +1,93 @@
+package conf
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// render writes c as a file that parses to c again, apart from lines. It is written
+// without the table of keys, so as to check that, too.
+func render(c *Config) string {
+	var b strings.Builder
+	text := func(key, v string) {
+		if v != "" {
+			fmt.Fprintf(&b, "%s = \"%s\"\n", key, v)
+		}
+	}
+	number := func(key string, v uint64) {
+		if v != 0 {
+			fmt.Fprintf(&b, "%s = %d\n", key, v)
+		}
+	}
+	latency := func(ms int64) {
+		if ms == 0 {
+			ms = 1000
+		}
+		number("latency_tolerence", uint64(ms))
+	}
+	list := func(key string, v []netip.Prefix) {
+		words := make([]string, len(v))
+		for i, p := range v {
+			words[i] = p.String()
+		}
+		text(key, strings.Join(words, " "))
+	}
+	b.WriteString("[general]\n")
+	text("mode", string(c.Mode))
+	text("statuscommand", c.StatusCommand)
+	number("timeout", uint64(c.Timeout.Seconds()))
+	text("interface_name", c.Interface)
+	text("tuntap", string(c.Device))
+	text("password", c.Password)
+	text("private_key", c.PrivateKey)
+	text("peer_key", c.PeerKey)
+	text("preshared_key", c.PresharedKey)
+	text("network", c.Network)
+	text("control_unix_path", c.ControlUnixPath)
+	text("control_bind_host", c.ControlBindHost)
+	number("control_bind_port", uint64(c.ControlBindPort))
+	number("reorder_buffer_size", uint64(c.ReorderBuffer))
+	fmt.Fprintf(&b, "loss_tolerence = %d\n", c.LossTolerance)
+	latency(c.LatencyTolerance.Milliseconds())
+	if c.IP4.IsValid() {
+		text("ip4", c.IP4.String())
+	}
+	if c.IP6.IsValid() {
+		text("ip6", c.IP6.String())
+	}
+	if c.IP4Gateway.IsValid() {
+		text("ip4_gateway", c.IP4Gateway.String())
+	}
+	if c.IP6Gateway.IsValid() {
+		text("ip6_gateway", c.IP6Gateway.String())
+	}
+	list("ip4_routes", c.IP4Routes)
+	list("ip6_routes", c.IP6Routes)
+	number("mtu", uint64(c.MTU))
+	for _, l := range c.Links {
+		fmt.Fprintf(&b, "[%s]\n", l.Name)
+		text("bindhost", l.BindHost)
+		number("bindport", uint64(l.BindPort))
+		number("bindfib", uint64(l.BindFIB))
+		text("binddev", l.BindDev)
+		text("remotehost", l.RemoteHost)
+		number("remoteport", uint64(l.RemotePort))
+		number("bandwidth_upload", l.BandwidthUpload)
+		number("bandwidth_download", l.BandwidthDownload)
+		number("quota", l.Quota)
+		if l.FallbackOnly {
+			b.WriteString("fallback_only = 1\n")
+		}
+		number("timeout", uint64(l.Timeout.Seconds()))
+		fmt.Fprintf(&b, "loss_tolerence = %d\n", l.LossTolerance)
+		latency(l.LatencyTolerance.Milliseconds())
+	}
+	if len(c.Filters) > 0 {
+		b.WriteString("[filters]\n")
+	}
+	for _, f := range c.Filters {
+		text(f.Link, f.Expression)
+	}
+	return b.String()
+}
