@@ -38,7 +38,7 @@ func (l *Loss) Update(now time.Time, highest, received uint32) {
 	last := l.at(l.n - 1)
 	sent, got := int32(highest-last.highest), int32(received-last.received)
 	switch {
-	case sent < 0 || sent == 0 && got <= 0:
+	case sent < 0 || sent == 0 && got < 0:
 		return
 	case got < 0:
 		l.first, l.n = 0, 0
