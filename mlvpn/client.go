@@ -1,0 +1,297 @@
+package mlvpn
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/wire"
+	"github.com/multilink-vpn/multilink/link"
+)
+
+// A Client carries a device's packets to one server over many links. Its methods may
+// be called from any goroutine.
+type Client struct {
+	e       *engine
+	cfg     ClientConfig
+	session *Session
+
+	// The following is owned by the sender.
+	links    []*port
+	lastID   LinkID
+	attempt  *attempt
+	slots    int  // positions of the current epoch that have been given to links
+	renew    bool // a link found no position: only a new handshake can add it
+	silent   time.Time
+	complain time.Time
+}
+
+// NewClient checks cfg and returns a Client without links. It starts nothing: Run does.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if !cfg.password() && cfg.Server == (crypto.PublicKey{}) {
+		return nil, fmt.Errorf("mlvpn: no server key: set ClientConfig.Server")
+	}
+	cfg.Prefixes = masked(cfg.Prefixes)
+	hello := wire.Params{Name: cfg.Name, Prefixes: cfg.Prefixes}
+	if err := hello.Validate(); err != nil {
+		return nil, fmt.Errorf("mlvpn: client name or prefixes: %w", err)
+	}
+	c := &Client{cfg: cfg}
+	c.e = newEngine(cfg.Config, c)
+	c.session = &Session{e: c.e, peer: "server", allowed: cfg.Allowed}
+	return c, nil
+}
+
+// Run connects to the server and carries packets until ctx is done, Close is called or
+// the device fails. It may be called once. When it returns, the device and all links
+// are closed and every goroutine has ended.
+func (c *Client) Run(ctx context.Context) error { return c.e.run(ctx) }
+
+// Session returns the session with the server. It is the same for as long as the
+// Client lives.
+func (c *Client) Session() *Session { return c.session }
+
+// AddLink adds a link to the server. The Client takes l over and closes it. It may be
+// called before and during Run.
+func (c *Client) AddLink(l link.Link, cfg LinkConfig) (LinkID, error) {
+	if err := cfg.validate(); err != nil {
+		l.Close()
+		return 0, err
+	}
+	p := &port{cfg: cfg, link: l}
+	var failed error
+	err := c.e.call(func(now time.Time) {
+		switch {
+		case slices.ContainsFunc(c.links, func(x *port) bool { return x.cfg.Name == cfg.Name }):
+			failed = fmt.Errorf("mlvpn: there is a link %q already: choose another name", cfg.Name)
+		case len(c.links) == wire.MaxLinks:
+			failed = fmt.Errorf("link %s: %w: a session has at most %d", cfg.Name, ErrTooManyLinks, wire.MaxLinks)
+		default:
+			c.lastID++
+			p.id = c.lastID
+			c.links = append(c.links, p)
+			c.place(now, p)
+		}
+	})
+	if err == nil {
+		err = failed
+	}
+	if err != nil {
+		l.Close()
+		return 0, err
+	}
+	return p.id, c.e.addPort(p)
+}
+
+// RemoveLink takes a link out of use and closes it.
+func (c *Client) RemoveLink(id LinkID) error {
+	var gone *port
+	err := c.e.call(func(now time.Time) {
+		i := slices.IndexFunc(c.links, func(p *port) bool { return p.id == id })
+		if i < 0 {
+			return
+		}
+		gone = c.links[i]
+		c.links = slices.Delete(c.links, i, i+1)
+		c.e.sender.abandon(now, gone, "removed")
+	})
+	if err == nil && gone == nil {
+		err = fmt.Errorf("mlvpn: no link with ID %d", id)
+	}
+	if gone != nil {
+		c.e.removePort(gone)
+	}
+	return err
+}
+
+// place gives a new link a position in the session as it is, or asks for a new one.
+func (c *Client) place(now time.Time, p *port) {
+	ep := c.session.tx.current
+	switch {
+	case ep == nil:
+		c.restart() // so that the next INIT goes out on this link, too
+	case c.slots < len(ep.tx.paths):
+		if err := c.e.sender.join(now, ep.tx.paths[c.slots], p, link.Addr{}); err != nil {
+			c.e.log.Error("cannot use a link", "link", p.cfg.Name, "err", err)
+		}
+		c.slots++
+	default:
+		c.renew = true
+	}
+}
+
+// advance implements side: it keeps a handshake going while no path works.
+func (c *Client) advance(now time.Time) time.Time {
+	t := &c.session.tx
+	wanted := len(c.links) > 0 && (c.renew || t.pending == nil && !c.healthy())
+	if !wanted {
+		c.restart()
+		c.silent = time.Time{}
+		return time.Time{}
+	}
+	if now.Before(t.retry) {
+		return t.retry
+	}
+	if c.silent.IsZero() {
+		c.silent, c.complain = now, now.Add(silenceLog)
+	}
+	if !now.Before(c.complain) {
+		c.complain = now.Add(silenceAgain)
+		c.e.log.Warn("the server does not answer on any link: check the password or keys on both ends, the server's address and port, and firewalls",
+			"for", now.Sub(c.silent).Round(time.Second), "links", len(c.links))
+	}
+	if c.attempt != nil && now.Sub(c.attempt.started) >= attemptFor {
+		c.restart()
+	}
+	if c.attempt == nil {
+		if err := c.begin(now); err != nil {
+			c.e.log.Error("cannot start a handshake", "err", err)
+			return now.Add(maxRetry)
+		}
+	}
+	a := c.attempt
+	if !now.Before(a.next) {
+		for _, p := range a.links {
+			if err := c.e.sender.sendHandshake(p, link.Addr{}, a.init); err != nil {
+				c.e.log.Debug("sending a handshake failed", "link", p.cfg.Name, "err", err)
+			}
+		}
+		pause := min(firstRetry<<min(a.tries, 10), maxRetry)
+		a.tries++
+		// Up to a fifth more or less, so that clients of a restarted server spread out.
+		spread := pause / 5
+		a.next = now.Add(pause - spread + time.Duration(c.e.sender.rng.Uint64()%uint64(2*spread+1)))
+	}
+	if c.complain.Before(a.next) {
+		return c.complain
+	}
+	return a.next
+}
+
+// healthy reports whether a path works whose probes are answered.
+func (c *Client) healthy() bool {
+	ep := c.session.tx.current
+	return ep != nil && slices.ContainsFunc(ep.tx.active, func(p *pathState) bool {
+		return p.tx.told == linkUp || p.tx.told == linkDegraded && p.tx.poor
+	})
+}
+
+// begin makes a fresh INIT.
+func (c *Client) begin(now time.Time) error {
+	initiator, err := crypto.NewInitiator(crypto.HandshakeConfig{
+		Key:       c.cfg.Key,
+		Peer:      c.cfg.Server,
+		Preshared: c.preshared(),
+		Password:  c.cfg.password(),
+		Network:   c.cfg.Network,
+	})
+	if err != nil {
+		return err
+	}
+	s := &c.e.sender
+	a := &attempt{
+		initiator: initiator,
+		own:       s.allocate(max(minLinks, len(c.links))),
+		links:     slices.Clone(c.links),
+		started:   now,
+		next:      now,
+	}
+	hello := wire.Params{AEADs: crypto.Supported(), Indices: a.own, Name: c.cfg.Name, Prefixes: c.cfg.Prefixes, Ethernet: c.cfg.Ethernet}
+	noise, err := initiator.Init(nil, hello.Append(nil))
+	if err != nil {
+		s.release(a.own)
+		return err
+	}
+	var id [8]byte
+	s.rng.Read(id[:])
+	a.id = binary.BigEndian.Uint64(id[:])
+	m := wire.Init{Mode: c.cfg.mode(), Attempt: a.id, Noise: noise}
+	a.init = m.Append(nil, func(covered []byte) [wire.MACSize]byte { return crypto.MAC1(c.macKey(), covered) })
+	c.attempt = a
+	return nil
+}
+
+func (c *Client) preshared() crypto.PresharedKey {
+	if c.cfg.password() {
+		return c.cfg.PasswordKey
+	}
+	return c.cfg.Preshared
+}
+
+func (c *Client) macKey() [32]byte {
+	if c.cfg.password() {
+		return crypto.MAC1PasswordKey(c.cfg.PasswordKey)
+	}
+	return crypto.MAC1Key(c.cfg.Server)
+}
+
+// restart gives up the handshake in progress, if there is one.
+func (c *Client) restart() {
+	if c.attempt != nil {
+		c.attempt.initiator.Wipe()
+		c.e.sender.release(c.attempt.own)
+		c.attempt = nil
+	}
+}
+
+// handshake implements side: a RESP may have arrived.
+func (c *Client) handshake(now time.Time, m *senderMsg) {
+	s, a := &c.e.sender, c.attempt
+	r, err := wire.ParseResponse(m.data)
+	if err != nil || a == nil || r.Attempt != a.id {
+		s.count.refused++
+		return
+	}
+	payload, secrets, err := a.initiator.Finish(r.Noise)
+	if err != nil {
+		s.count.refused++
+		return
+	}
+	p, err := wire.ParseParams(payload)
+	if err == nil && len(p.Indices) != len(a.own) {
+		err = fmt.Errorf("%d indices for %d links", len(p.Indices), len(a.own))
+	}
+	var aead crypto.AEAD
+	if err == nil {
+		aead, err = crypto.Chosen(p.AEADs, crypto.Supported())
+	}
+	if err != nil {
+		// The server is authentic, so this is its fault, and trying again soon is no use.
+		c.e.log.Error("the server's answer makes no sense", "err", err)
+		secrets.Wipe()
+		c.session.tx.retry = now.Add(maxRetry)
+		c.restart()
+		return
+	}
+	ep := s.newEpoch(c.session, secrets, aead, a.own, p.Indices)
+	c.attempt, c.renew = nil, false
+	s.propose(now, c.session, ep)
+	c.slots = 0
+	for _, l := range a.links {
+		if !slices.Contains(c.links, l) {
+			continue // removed since
+		}
+		if err := s.join(now, ep.tx.paths[c.slots], l, link.Addr{}); err != nil {
+			c.e.log.Error("cannot use a link", "link", l.cfg.Name, "err", err)
+		}
+		c.slots++
+	}
+	for _, l := range c.links {
+		if !slices.Contains(a.links, l) {
+			c.renew = true // added since
+		}
+	}
+}
+
+// route implements side: everything goes to the server.
+func (c *Client) route(_ *packet, dst []*Session) []*Session { return append(dst, c.session) }
+
+func (c *Client) learned(*Session, hostAddr)    {}
+func (c *Client) established(time.Time, *epoch) {}
+func (c *Client) ended(*Session)                {}

@@ -1,0 +1,188 @@
+package mlvpn
+
+import (
+	"errors"
+	"time"
+
+	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/wire"
+	"github.com/multilink-vpn/multilink/tun"
+)
+
+// A sealer turns what one path sends into the datagrams of a wire protocol. It
+// belongs to the sender goroutine. Together with opener it is the seam at which a
+// second protocol can be put in.
+type sealer interface {
+	// sealData appends to dst the datagram that carries an inner packet: buf is
+	// tun.Headroom bytes, which may be overwritten, and the packet. d.Payload is
+	// ignored.
+	sealData(dst []byte, d wire.Data, buf []byte) ([]byte, error)
+
+	// sealControl appends to dst a datagram with the messages of c.
+	sealControl(dst []byte, c *control) ([]byte, error)
+}
+
+// An opener turns the datagrams that arrive on one path back into what was sent. It
+// belongs to the receiver goroutine.
+type opener interface {
+	// open authenticates a datagram, in place, and stores what it carries in in. On
+	// error the datagram must be dropped; in is then undefined.
+	open(datagram []byte, in *inbound) error
+
+	// received returns how many datagrams were opened and the highest packet number
+	// among them, both modulo 2^32.
+	received() (count, highest uint32)
+}
+
+// control is what a path tells its peer besides packets: any of these at once.
+type control struct {
+	has     controlSet
+	ping    wire.Ping
+	pong    wire.Pong
+	info    wire.PathInfo
+	closing wire.Close
+}
+
+type controlSet uint8
+
+const (
+	hasPing controlSet = 1 << iota
+	hasPong
+	hasInfo
+	hasClose
+)
+
+// inbound is what one datagram carries.
+type inbound struct {
+	control
+	packets []inboundPacket
+	newest  bool // no datagram with a higher number has been opened on this path
+	skipped int  // frames of unknown type
+}
+
+// An inboundPacket is an inner packet that lies at datagram[start:end].
+type inboundPacket struct {
+	wire.Data
+	start, end int
+}
+
+// ml1Sealer seals ML/1 datagrams (SPEC.md).
+type ml1Sealer struct {
+	index   uint32 // the receiver's
+	seal    *crypto.Sealer
+	scratch []byte // plaintext of control datagrams
+}
+
+func (s *ml1Sealer) sealData(dst []byte, d wire.Data, buf []byte) ([]byte, error) {
+	const at = tun.Headroom - wire.DataOverhead
+	wire.PutData(buf[at:], &d)
+	return s.append(dst, buf[at:])
+}
+
+func (s *ml1Sealer) sealControl(dst []byte, c *control) ([]byte, error) {
+	p := s.scratch[:0]
+	if c.has&hasInfo != 0 {
+		p = wire.AppendPathInfo(p, c.info)
+	}
+	if c.has&hasPong != 0 {
+		p = wire.AppendPong(p, c.pong)
+	}
+	if c.has&hasPing != 0 {
+		p = wire.AppendPing(p, c.ping)
+	}
+	if c.has&hasClose != 0 {
+		p = wire.AppendClose(p, c.closing)
+	}
+	s.scratch = p
+	return s.append(dst, p)
+}
+
+func (s *ml1Sealer) append(dst, plaintext []byte) ([]byte, error) {
+	start := len(dst)
+	dst = append(dst, make([]byte, wire.HeaderSize)...)
+	header := dst[start:]
+	wire.PutHeader(header, s.index, uint32(s.seal.Counter()))
+	return s.seal.Seal(dst, plaintext, header)
+}
+
+// ml1Opener opens ML/1 datagrams.
+type ml1Opener struct {
+	opener *crypto.Opener
+}
+
+var errFrame = errors.New("mlvpn: malformed frame in an authentic datagram")
+
+func (o *ml1Opener) open(datagram []byte, in *inbound) error {
+	in.has, in.packets, in.skipped = 0, in.packets[:0], 0
+	_, low, ok := wire.ParseHeader(datagram)
+	if !ok {
+		return wire.ErrTruncated
+	}
+	counter := o.opener.Expand(low)
+	highest, any := o.opener.Highest()
+	header, body := datagram[:wire.HeaderSize], datagram[wire.HeaderSize:]
+	plaintext, err := o.opener.Open(body[:0], body, header, counter)
+	if err != nil {
+		return err
+	}
+	in.newest = !any || counter > highest
+	for rest := plaintext; len(rest) > 0; {
+		at := wire.HeaderSize + len(plaintext) - len(rest)
+		var f wire.Frame
+		if f, rest, err = wire.Next(rest); err != nil {
+			return errFrame
+		}
+		switch f.Type {
+		case wire.TypeData:
+			start := at + f.Data.HeaderSize()
+			in.packets = append(in.packets, inboundPacket{f.Data, start, start + len(f.Data.Payload)})
+		case wire.TypePing:
+			in.ping, err = wire.ParsePing(f.Body)
+			in.has |= hasPing
+		case wire.TypePong:
+			in.pong, err = wire.ParsePong(f.Body)
+			in.has |= hasPong
+		case wire.TypeClose:
+			in.closing, err = wire.ParseClose(f.Body)
+			in.has |= hasClose
+		case wire.TypePath:
+			in.info, err = wire.ParsePathInfo(f.Body)
+			switch {
+			case err == nil:
+				in.has |= hasInfo
+			case errors.Is(err, wire.ErrKind):
+				in.skipped++
+				err = nil
+			}
+		case wire.TypePad:
+		default:
+			in.skipped++
+		}
+		if err != nil {
+			return errFrame
+		}
+	}
+	return nil
+}
+
+func (o *ml1Opener) received() (count, highest uint32) {
+	h, _ := o.opener.Highest()
+	return uint32(o.opener.Received()), uint32(h)
+}
+
+// delayClock turns the 16-bit send times of DATA frames into one-way delays with a
+// common, arbitrary offset. It follows the offset's drift, so that a session may last
+// for any time as long as delays differ by less than 3 s.
+type delayClock struct {
+	last  int64 // latest delay, in stampUnits
+	valid bool
+}
+
+func (c *delayClock) delay(now, sent uint16) time.Duration {
+	d := now - sent
+	if !c.valid {
+		c.last, c.valid = int64(d), true
+	}
+	c.last += int64(int16(d - uint16(c.last)))
+	return time.Duration(c.last) * stampUnit
+}

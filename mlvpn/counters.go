@@ -1,0 +1,52 @@
+package mlvpn
+
+import "time"
+
+// Counters of everything that passes or is dropped, each owned like the struct that
+// holds it. Stats turns them into its exported form.
+
+type senderCounters struct {
+	noRoute uint64 // packets from the device that no session takes
+	replays uint64 // INITs seen before
+	refused uint64 // handshakes that were not authentic or not allowed
+}
+
+type sessionSendCounters struct {
+	queueFull uint64
+	noLink    uint64
+	tooLarge  uint64
+}
+
+type sendCounters struct {
+	packets  uint64
+	bytes    uint64
+	control  uint64
+	refused  uint64 // the link stayed full
+	tooLarge uint64
+	failed   uint64 // the link returned another error
+}
+
+type receiverCounters struct {
+	malformed    uint64
+	unknown      uint64 // receiver index of no path
+	unauthentic  uint64
+	replayed     uint64
+	badMAC       uint64
+	flooded      uint64
+	delivered    uint64
+	deviceErrors uint64
+	refusedLog   time.Time
+}
+
+type receiveCounters struct {
+	datagrams   uint64
+	bytes       uint64
+	replayed    uint64
+	unauthentic uint64
+	skipped     uint64 // frames of unknown type
+}
+
+type sessionReceiveCounters struct {
+	notIP   uint64
+	spoofed uint64 // inner source address that the peer may not use
+}

@@ -1,0 +1,171 @@
+package mlvpn
+
+import (
+	"time"
+
+	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/metric"
+	"github.com/multilink-vpn/multilink/internal/pacing"
+	"github.com/multilink-vpn/multilink/internal/path"
+	"github.com/multilink-vpn/multilink/link"
+	"github.com/multilink-vpn/multilink/reorder"
+	"github.com/multilink-vpn/multilink/scheduler"
+)
+
+// flowBuckets is the number of order domains of a session (SPEC.md, DATA).
+const flowBuckets = 256
+
+// An epoch is what one handshake has established between two ends: keys, one path
+// per link, numbering and order. A new handshake replaces it as a whole.
+type epoch struct {
+	session   *Session
+	secrets   *crypto.Secrets
+	aead      crypto.AEAD
+	peerIndex []uint32 // by link: what the peer wants to see in our headers
+	ownIndex  []uint32 // by link: what we want to see
+	expires   time.Time
+
+	tx epochSender
+	rx epochReceiver
+}
+
+func (ep *epoch) slot() *timerSlot { return &ep.rx.timerSlot }
+
+// epochSender is owned by the sender.
+type epochSender struct {
+	sched  scheduler.Scheduler
+	paths  []*pathState     // by link; nil until the path is used
+	active []*pathState     // those that have a scheduler's view
+	views  []scheduler.Path // of active, same order
+	stamp  uint32
+	orders [flowBuckets]uint16
+	up     int // number of active paths that are usable
+	seed   uint64
+}
+
+// epochReceiver is owned by the receiver.
+type epochReceiver struct {
+	timerSlot
+
+	buffer *reorder.Buffer[heldPacket]
+	seed   uint64
+	clock  delayClock
+}
+
+// A heldPacket is an inner packet at buf[start:end], in a buffer of the receiver's
+// pool.
+type heldPacket struct {
+	buf        []byte
+	start, end int
+}
+
+// A pathState is a path, within one epoch: one link of ours to one address of the
+// peer.
+type pathState struct {
+	epoch *epoch
+	link  int // position in the handshake's list
+
+	tx pathSender
+	rx pathReceiver
+}
+
+// pathSender is owned by the sender.
+type pathSender struct {
+	port     *port
+	addr     link.Addr
+	cfg      LinkConfig // with what the peer has told
+	seal     sealer
+	view     int // index in epochSender.views
+	monitor  *path.Monitor
+	probes   probes
+	rtt      metric.RTT
+	loss     metric.Loss
+	pacer    pacing.Pacer
+	out      outbox
+	rate     metric.Rate
+	count    sendCounters
+	told     linkReport
+	poor     bool   // loss or latency is above what is tolerated
+	whyPoor  string // in words
+	known    bool   // the peer knows our PathInfo
+	peerName string // what the peer calls the link
+	marked   bool   // in sender.dirty
+}
+
+// pathReceiver is owned by the receiver.
+type pathReceiver struct {
+	open   opener
+	port   *port
+	addr   link.Addr
+	active bool // the reorder buffer counts on the path
+	rate   metric.Rate
+	count  receiveCounters
+}
+
+// An outbox holds sealed datagrams of one path until they are flushed together.
+type outbox struct {
+	slab  []byte // of the sender's pool, nil when there is nothing to send
+	pkts  [][]byte
+	sent  int       // of pkts, how many the link has taken
+	since time.Time // when the next of pkts was refused, zero if it was not
+}
+
+func (o *outbox) waiting() [][]byte { return o.pkts[o.sent:] }
+
+// probes remembers the probes that may still be answered.
+type probes struct {
+	sent [16]probe
+	next int
+}
+
+type probe struct {
+	echo uint64
+	at   time.Time
+}
+
+func (p *probes) add(echo uint64, at time.Time) {
+	p.sent[p.next%len(p.sent)] = probe{echo, at}
+	p.next++
+}
+
+// answered returns when the probe with this echo was sent. Each is found once.
+func (p *probes) answered(echo uint64) (at time.Time, ok bool) {
+	for i := range p.sent {
+		if s := &p.sent[i]; s.echo == echo && !s.at.IsZero() {
+			at = s.at
+			*s = probe{}
+			return at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+const (
+	minRTO = 50 * time.Millisecond
+	maxRTO = 3 * time.Second
+)
+
+func (p *pathState) rto() time.Duration { return p.tx.rtt.RTO(minRTO, maxRTO) }
+
+// usable reports whether data may be sent on the path.
+func (p *pathState) usable() bool {
+	s := p.tx.monitor.State()
+	return s == path.Up || s == path.Suspect
+}
+
+// updateView brings the scheduler's view up to date with the path.
+func (p *pathState) updateView() {
+	t := &p.tx
+	v := &p.epoch.tx.views[t.view]
+	v.Usable = p.usable()
+	v.Degraded = t.poor || t.monitor.State() == path.Suspect
+	v.RTT, v.RTTVar = t.rtt.Smoothed(), t.rtt.Var()
+	v.Loss = t.loss.Ratio()
+	v.MTU = t.port.mtu()
+	v.Weight = t.cfg.Bandwidth
+	v.Rate = t.pacer.Rate()
+	v.Tier = 0
+	if t.cfg.Fallback {
+		v.Tier = 1
+	}
+}

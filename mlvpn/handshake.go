@@ -1,0 +1,144 @@
+package mlvpn
+
+import (
+	"crypto/sha256"
+	"net/netip"
+	"time"
+
+	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/wire"
+	"github.com/multilink-vpn/multilink/link"
+)
+
+// minLinks is how many links a handshake provides for at least, so that links can be
+// added later without another one.
+const minLinks = 16
+
+// allocate draws n receiver indices that nobody uses.
+func (s *sender) allocate(n int) []uint32 {
+	indices := make([]uint32, 0, n)
+	for len(indices) < n {
+		index := randomUint32(s.rng)
+		if _, taken := s.indices[index]; taken || index == 0 {
+			continue
+		}
+		s.indices[index] = struct{}{}
+		indices = append(indices, index)
+	}
+	return indices
+}
+
+func (s *sender) release(indices []uint32) {
+	for _, index := range indices {
+		delete(s.indices, index)
+	}
+}
+
+// newEpoch makes an epoch from what a handshake has agreed on.
+func (s *sender) newEpoch(ses *Session, secrets *crypto.Secrets, aead crypto.AEAD, own, peer []uint32) *epoch {
+	ep := &epoch{session: ses, secrets: secrets, aead: aead, ownIndex: own, peerIndex: peer}
+	ep.tx.sched = s.e.cfg.newScheduler()
+	ep.tx.seed = secrets.SendFlowSeed()
+	ep.rx.seed = secrets.RecvFlowSeed()
+	states := make([]pathState, len(own))
+	ep.tx.paths = make([]*pathState, len(own))
+	for i := range states {
+		states[i].epoch, states[i].link = ep, i
+		ep.tx.paths[i] = &states[i]
+	}
+	return ep
+}
+
+func (c *Config) mode() wire.Mode {
+	if c.password() {
+		return wire.ModePassword
+	}
+	return wire.ModeKeys
+}
+
+// identity is what tells one peer from another.
+type identity struct {
+	key  crypto.PublicKey
+	name string
+}
+
+// initLog remembers the INITs that a server has answered, so that a copy that arrives
+// on another link gets the same answer, and a replay gets none. Only authentic INITs
+// get into it.
+type initLog struct {
+	records map[initHash]*initRecord
+	order   []initHash // oldest first, a ring of initLogSize
+	next    int
+}
+
+type initHash [sha256.Size]byte
+
+type initRecord struct {
+	epoch  *epoch
+	answer []byte
+	copies int
+}
+
+const (
+	initLogSize = 4096
+	// maxAnswers bounds the answers to one INIT: one for each link, and some more.
+	maxAnswers = 2 * wire.MaxLinks
+)
+
+func (l *initLog) add(h initHash, r *initRecord) {
+	if l.records == nil {
+		l.records = make(map[initHash]*initRecord)
+	}
+	if len(l.order) < initLogSize {
+		l.order = append(l.order, h)
+	} else {
+		delete(l.records, l.order[l.next])
+		l.order[l.next] = h
+		l.next = (l.next + 1) % initLogSize
+	}
+	l.records[h] = r
+}
+
+// An attempt is a client's handshake in progress.
+type attempt struct {
+	id        uint64
+	initiator *crypto.Initiator
+	init      []byte // the datagram, sent again as it is
+	own       []uint32
+	links     []*port // by position in own
+	started   time.Time
+	next      time.Time // when to send again
+	tries     int
+}
+
+const (
+	// attemptFor is how long one INIT is repeated before a fresh one takes its place.
+	attemptFor = 10 * time.Second
+	// INITs are repeated after firstRetry, then at doubling intervals up to maxRetry.
+	firstRetry = 250 * time.Millisecond
+	maxRetry   = 4 * time.Second
+	// silenceLog is how long nothing answers before the operator is told why that may
+	// be, and how often.
+	silenceLog   = 5 * time.Second
+	silenceAgain = time.Minute
+)
+
+// send hands one handshake datagram to a port. A failure is a lost datagram.
+func (s *sender) sendHandshake(p *port, to link.Addr, datagram []byte) error {
+	_, err := p.send([][]byte{datagram}, to)
+	return err
+}
+
+// masked returns prefixes in the form that the wire wants, without duplicates.
+func masked(prefixes []netip.Prefix) []netip.Prefix {
+	var out []netip.Prefix
+	seen := make(map[netip.Prefix]bool)
+	for _, p := range prefixes {
+		p = p.Masked()
+		if p.IsValid() && !seen[p] {
+			seen[p] = true
+			out = append(out, p)
+		}
+	}
+	return out
+}

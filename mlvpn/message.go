@@ -1,0 +1,43 @@
+package mlvpn
+
+import (
+	"time"
+
+	"github.com/multilink-vpn/multilink/internal/wire"
+	"github.com/multilink-vpn/multilink/link"
+)
+
+// senderMsg tells the sender what happened elsewhere.
+type senderMsg struct {
+	kind msgKind
+	path *pathState // the authenticated origin, for msgHeard to msgLearned
+	port *port
+	addr link.Addr
+	at   time.Time
+
+	ping     wire.Ping
+	pong     wire.Pong
+	info     wire.PathInfo
+	closing  wire.Close
+	received uint32 // for msgPing: what the answer will say
+	highest  uint32
+	learned  hostAddr
+
+	data []byte // msgHandshake: the datagram, owned by the message
+	call func(now time.Time)
+	err  error
+}
+
+type msgKind uint8
+
+const (
+	msgCall      msgKind = iota // run call
+	msgHandshake                // a handshake datagram
+	msgPortGone                 // a port's reader has ended
+	msgHeard                    // a path's first packet, or a new address of it
+	msgPing
+	msgPong
+	msgInfo
+	msgClose
+	msgLearned // an inner source address not seen before
+)

@@ -1,0 +1,200 @@
+package mlvpn
+
+import (
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"github.com/multilink-vpn/multilink/link"
+)
+
+// A port is where datagrams leave and arrive: a link, or a socket that many peers
+// share. It hides the difference.
+type port struct {
+	cfg  LinkConfig
+	link link.Link   // or
+	sock link.Socket // one of the two
+	id   LinkID      // of a client's link
+	gone chan struct{}
+}
+
+// A LinkID identifies a link of a Client for as long as the Client lives.
+type LinkID uint32
+
+func (p *port) send(pkts [][]byte, to link.Addr) (int, error) {
+	if p.link != nil {
+		return p.link.Send(pkts)
+	}
+	return p.sock.SendTo(pkts, to)
+}
+
+func (p *port) receive(b *portBatch) (int, error) {
+	if p.link != nil {
+		return p.link.Receive(b.bufs, b.sizes)
+	}
+	return p.sock.ReceiveFrom(b.bufs, b.sizes, b.from)
+}
+
+func (p *port) mtu() int {
+	if p.link != nil {
+		return p.link.MTU()
+	}
+	return p.sock.MTU()
+}
+
+func (p *port) close() {
+	if p.link != nil {
+		p.link.Close()
+	} else {
+		p.sock.Close()
+	}
+}
+
+// A portBatch holds datagrams on their way from a port to the receiver, which hands
+// it back through free.
+type portBatch struct {
+	port  *port
+	bufs  [][]byte
+	sizes []int
+	from  []link.Addr
+	n     int
+	free  chan<- *portBatch
+}
+
+// portBatchSize is how many datagrams one read of a port can yield.
+const portBatchSize = 64
+
+func (e *engine) newPortBatch(p *port, free chan<- *portBatch) *portBatch {
+	return &portBatch{
+		port:  p,
+		bufs:  newBuffers(portBatchSize, e.bufs),
+		sizes: make([]int, portBatchSize),
+		from:  make([]link.Addr, portBatchSize),
+		free:  free,
+	}
+}
+
+// addPort starts a port's reader, now or when Run begins.
+func (e *engine) addPort(p *port) error {
+	p.gone = make(chan struct{})
+	l := &e.life
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended || l.started && l.ctx.Err() != nil {
+		p.close()
+		return ErrClosed
+	}
+	l.ports[p] = struct{}{}
+	if l.started {
+		e.startPort(p)
+	}
+	return nil
+}
+
+// startPort starts the reader of a port. life.mu is held.
+func (e *engine) startPort(p *port) {
+	e.life.readers.Go(func() { e.readPort(p) })
+}
+
+// removePort closes a port, which ends its reader.
+func (e *engine) removePort(p *port) {
+	p.close()
+	e.life.mu.Lock()
+	started := e.life.started
+	delete(e.life.ports, p)
+	e.life.mu.Unlock()
+	if started {
+		<-p.gone
+	}
+}
+
+// readPort is the reader goroutine of a port.
+func (e *engine) readPort(p *port) {
+	defer close(p.gone)
+	free := make(chan *portBatch, 2)
+	for range cap(free) {
+		free <- e.newPortBatch(p, free)
+	}
+	failures := 0
+	for {
+		b := <-free
+		n, err := p.receive(b)
+		if n > 0 {
+			failures = 0
+			b.n = n
+			select {
+			case e.receiver.batches <- b:
+			case <-e.receiver.done:
+				return
+			}
+		} else {
+			free <- b
+		}
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF):
+			e.life.mu.Lock()
+			delete(e.life.ports, p)
+			e.life.mu.Unlock()
+			e.sender.box.put(senderMsg{kind: msgPortGone, port: p, err: err})
+			return
+		}
+		// A refused or unreachable peer shows as an error of its own per datagram; the
+		// probes find out whether the link still works.
+		failures++
+		if failures == 1 {
+			e.log.Debug("receiving failed", "link", p.cfg.Name, "err", err)
+		}
+		select {
+		case <-time.After(min(time.Duration(failures)*time.Millisecond, readRetry)):
+		case <-e.receiver.done:
+			return
+		}
+	}
+}
+
+// An acceptor takes in the links of a listener.
+type acceptor struct {
+	cfg LinkConfig
+	l   link.Listener
+}
+
+// addAcceptor starts accepting, now or when Run begins.
+func (e *engine) addAcceptor(a *acceptor) error {
+	l := &e.life
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended || l.started && l.ctx.Err() != nil {
+		a.l.Close()
+		return ErrClosed
+	}
+	l.accept[a] = struct{}{}
+	if l.started {
+		e.startAcceptor(a)
+	}
+	return nil
+}
+
+// startAcceptor starts the goroutine that accepts. life.mu is held.
+func (e *engine) startAcceptor(a *acceptor) {
+	e.life.readers.Go(func() {
+		for {
+			l, err := a.l.Accept()
+			if err == nil {
+				e.addPort(&port{cfg: a.cfg, link: l})
+				continue
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			e.log.Warn("accepting a link failed, trying again", "link", a.cfg.Name, "err", err)
+			select {
+			case <-time.After(readRetry):
+			case <-e.sender.done:
+				return
+			}
+		}
+	})
+}

@@ -1,0 +1,365 @@
+package mlvpn
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/flow"
+	"github.com/multilink-vpn/multilink/internal/wire"
+	"github.com/multilink-vpn/multilink/link"
+	"github.com/multilink-vpn/multilink/reorder"
+	"github.com/multilink-vpn/multilink/tun"
+)
+
+// The receiver is one goroutine. A datagram passes, in this order: find (the path, by
+// the receiver index in its header), open (authenticated, replays dropped), dispatch
+// (control messages to the sender, packets through the reorder buffer), deliver (to
+// the device). Nothing is believed before open.
+type receiver struct {
+	e    *engine
+	done chan struct{} // closed when the receiver has ended
+
+	box     mailbox[func(now time.Time)]
+	batches chan *portBatch
+
+	paths  map[uint32]*pathState // by our receiver index
+	macKey [32]byte              // of INITs to this end; constant once running
+	timers timers[*epoch]        // epochs that hold packets
+	held   pool
+	out    [][]byte // packets to deliver, each behind tun.Headroom bytes
+	outBuf [][]byte // the buffers they lie in
+	tell   []senderMsg
+	in     inbound
+	count  receiverCounters
+}
+
+// maxHandshakes bounds the handshake datagrams that wait for the sender.
+const maxHandshakes = 64
+
+func (r *receiver) init(e *engine) {
+	r.e = e
+	r.done = make(chan struct{})
+	r.box = newMailbox[func(time.Time)]()
+	r.batches = make(chan *portBatch)
+	r.paths = make(map[uint32]*pathState)
+	r.held.size = e.bufs
+}
+
+func (r *receiver) run(ctx context.Context) {
+	defer close(r.done)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var calls []func(time.Time)
+	for {
+		var b *portBatch
+		select {
+		case b = <-r.batches:
+		case <-r.box.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		now := time.Now()
+		// What the sender has installed must be known before a packet that answers it.
+		calls = r.box.take(calls)
+		for _, call := range calls {
+			call(now)
+		}
+		if b != nil {
+			r.process(now, b)
+			b.free <- b
+		}
+		for {
+			ep, ok := r.timers.due(now)
+			if !ok {
+				break
+			}
+			r.release(now, ep)
+		}
+		r.deliver()
+		r.e.sender.box.putAll(r.tell)
+		clear(r.tell)
+		r.tell = r.tell[:0]
+		if at, ok := r.timers.next(); ok {
+			timer.Reset(time.Until(at))
+		} else {
+			timer.Stop()
+		}
+	}
+}
+
+// install lets the packets of an epoch in.
+func (r *receiver) install(ep *epoch) {
+	for i, index := range ep.ownIndex {
+		r.paths[index] = ep.tx.paths[i]
+	}
+}
+
+// remove forgets an epoch. What it holds is delivered: it is authentic, and its holes
+// will not be filled any more.
+func (r *receiver) remove(now time.Time, ep *epoch) {
+	for _, index := range ep.ownIndex {
+		delete(r.paths, index)
+	}
+	r.timers.remove(ep)
+	if ep.rx.buffer != nil {
+		ep.rx.buffer.Flush()
+		r.drain(now, ep)
+	}
+}
+
+// linkDown is told that the sender takes a path for dead: the reorder buffer must not
+// wait for it.
+func (r *receiver) linkDown(p *pathState) {
+	p.rx.active = false
+	if b := p.epoch.rx.buffer; b != nil {
+		b.SetLink(p.link, false)
+	}
+}
+
+// process deals with the datagrams of one batch.
+func (r *receiver) process(now time.Time, b *portBatch) {
+	stamp := r.e.stamp(now)
+	for i := range b.n {
+		datagram := b.bufs[i][:b.sizes[i]]
+		index, _, ok := wire.ParseHeader(datagram)
+		if !ok {
+			r.count.malformed++
+			continue
+		}
+		if index == 0 {
+			r.handshake(now, datagram, b.port, b.from[i])
+			continue
+		}
+		p := r.paths[index]
+		if p == nil || !r.open(p, datagram) {
+			if p == nil {
+				r.count.unknown++
+			}
+			continue
+		}
+		p.rx.count.datagrams++
+		p.rx.count.bytes += uint64(len(datagram))
+		p.rx.rate.Add(now, len(datagram))
+		r.origin(now, p, b.port, b.from[i])
+		r.dispatch(now, p)
+		if r.packets(now, stamp, p, b.bufs[i]) {
+			b.bufs[i] = r.held.get()
+		}
+	}
+}
+
+// handshake passes a handshake datagram on to the sender, if it has a mac1 that only
+// somebody who knows this end can have made.
+func (r *receiver) handshake(now time.Time, datagram []byte, on *port, from link.Addr) {
+	kind, mode, ok := wire.HandshakeType(datagram)
+	if !ok || (mode == wire.ModePassword) != r.e.cfg.password() {
+		r.count.malformed++
+		return
+	}
+	if kind == wire.KindInit {
+		m, covered, err := wire.ParseInit(datagram)
+		if err != nil {
+			r.count.malformed++
+			return
+		}
+		if !crypto.VerifyMAC1(r.macKey, covered, m.MAC1) {
+			r.count.badMAC++
+			r.refuse(now, on, from)
+			return
+		}
+	}
+	waiting := 0
+	for i := range r.tell {
+		if r.tell[i].kind == msgHandshake {
+			waiting++
+		}
+	}
+	if waiting >= maxHandshakes {
+		r.count.flooded++
+		return
+	}
+	r.tell = append(r.tell, senderMsg{kind: msgHandshake, at: now, port: on, addr: from, data: slices.Clone(datagram)})
+}
+
+// refuse logs, at most once a minute, that somebody tries with a wrong key.
+func (r *receiver) refuse(now time.Time, on *port, from link.Addr) {
+	if !r.count.refusedLog.IsZero() && now.Sub(r.count.refusedLog) < time.Minute {
+		return
+	}
+	r.count.refusedLog = now
+	r.e.log.Warn("refused a handshake: the sender has another password or another server key",
+		"link", on.cfg.Name, "from", from, "refused so far", r.count.badMAC)
+}
+
+// open authenticates a datagram and stores what it carries in r.in.
+func (r *receiver) open(p *pathState, datagram []byte) bool {
+	if p.rx.open == nil {
+		o, err := p.epoch.secrets.Opener(p.epoch.aead, uint16(p.link), 0)
+		if err != nil {
+			r.count.unauthentic++
+			return false
+		}
+		p.rx.open = &ml1Opener{opener: o}
+	}
+	err := p.rx.open.open(datagram, &r.in)
+	switch {
+	case err == nil:
+		p.rx.count.skipped += uint64(r.in.skipped)
+		return true
+	case errors.Is(err, crypto.ErrReplay):
+		p.rx.count.replayed++
+		r.count.replayed++
+	case errors.Is(err, errFrame):
+		r.count.malformed++
+	default:
+		p.rx.count.unauthentic++
+		r.count.unauthentic++
+	}
+	return false
+}
+
+// origin tells the sender where a path's authentic packets come from. Only the newest
+// packet may move a path, so that reordered ones do not move it back.
+func (r *receiver) origin(now time.Time, p *pathState, on *port, from link.Addr) {
+	if !r.in.newest || p.rx.port == on && p.rx.addr == from {
+		return
+	}
+	p.rx.port, p.rx.addr = on, from
+	r.tell = append(r.tell, senderMsg{kind: msgHeard, path: p, port: on, addr: from, at: now})
+}
+
+// dispatch passes control messages on to the sender.
+func (r *receiver) dispatch(now time.Time, p *pathState) {
+	in := &r.in.control
+	if in.has == 0 {
+		return
+	}
+	m := senderMsg{path: p, at: now}
+	if in.has&hasInfo != 0 {
+		m.kind, m.info = msgInfo, in.info
+		r.tell = append(r.tell, m)
+	}
+	if in.has&hasPing != 0 {
+		m.kind, m.ping = msgPing, in.ping
+		m.received, m.highest = p.rx.open.received()
+		r.tell = append(r.tell, m)
+	}
+	if in.has&hasPong != 0 {
+		m.kind, m.pong = msgPong, in.pong
+		r.tell = append(r.tell, m)
+	}
+	if in.has&hasClose != 0 {
+		m.kind, m.closing = msgClose, in.closing
+		r.tell = append(r.tell, m)
+	}
+}
+
+// packets deals with the inner packets of a datagram that lies in buf. It reports
+// whether buf was kept, to be used again when the packet in it is delivered.
+func (r *receiver) packets(now time.Time, stamp uint16, p *pathState, buf []byte) (kept bool) {
+	for i := range r.in.packets {
+		in := &r.in.packets[i]
+		h := heldPacket{buf, in.start, in.end}
+		if last := i == len(r.in.packets)-1; !last {
+			// Only one packet can keep the buffer: the others get one of their own.
+			own := r.held.get()
+			h = heldPacket{own, tun.Headroom, tun.Headroom + copy(own[tun.Headroom:], in.Payload)}
+			if !r.packet(now, stamp, p, in, h) {
+				r.held.put(own)
+			}
+			continue
+		}
+		kept = r.packet(now, stamp, p, in, h)
+	}
+	return kept
+}
+
+// packet delivers one inner packet, at once or in its turn, and reports whether it
+// kept h.buf.
+func (r *receiver) packet(now time.Time, stamp uint16, p *pathState, in *inboundPacket, h heldPacket) bool {
+	ep := p.epoch
+	b := ep.rx.buffer
+	if b == nil {
+		b = reorder.New[heldPacket](r.e.cfg.Reorder)
+		ep.rx.buffer = b
+	}
+	if !p.rx.active {
+		p.rx.active = true
+		b.SetLink(p.link, true)
+	}
+	delay := ep.rx.clock.delay(stamp, in.Time)
+	info, ok := flow.Parse(h.buf[h.start:h.end], r.e.cfg.Ethernet)
+	if !r.admit(ep.session, &info, ok, p, now) {
+		b.Seen(now, p.link, in.Stamp, delay)
+		return false
+	}
+	if in.Flags&wire.FlagOrdered == 0 {
+		b.Seen(now, p.link, in.Stamp, delay)
+		r.queueOut(h)
+		r.release(now, ep)
+		return true
+	}
+	verdict := b.Push(now, reorder.Packet{
+		Flow:  info.Bucket(ep.rx.seed, flowBuckets),
+		Order: in.Order,
+		Stamp: in.Stamp,
+		Link:  p.link,
+		Delay: delay,
+	}, h)
+	switch verdict {
+	case reorder.Next, reorder.Late:
+		r.queueOut(h)
+	case reorder.Duplicate:
+		r.release(now, ep)
+		return false
+	}
+	r.release(now, ep)
+	return true
+}
+
+// drain queues what the reorder buffer lets go.
+func (r *receiver) drain(now time.Time, ep *epoch) {
+	for h, ok := ep.rx.buffer.Pop(now); ok; h, ok = ep.rx.buffer.Pop(now) {
+		r.queueOut(h)
+	}
+}
+
+// release does so and sets the timer for the rest.
+func (r *receiver) release(now time.Time, ep *epoch) {
+	r.drain(now, ep)
+	at, _ := ep.rx.buffer.NextDeadline()
+	r.timers.set(ep, at)
+}
+
+// queueOut puts a packet on the list for the device.
+func (r *receiver) queueOut(h heldPacket) {
+	r.out = append(r.out, h.buf[h.start-tun.Headroom:h.end])
+	r.outBuf = append(r.outBuf, h.buf)
+	if len(r.out) == deliverBatch {
+		r.deliver()
+	}
+}
+
+// deliverBatch is how many packets are written to the device at once.
+const deliverBatch = 128
+
+// deliver writes the queued packets to the device.
+func (r *receiver) deliver() {
+	if len(r.out) == 0 {
+		return
+	}
+	if _, err := r.e.cfg.Device.Write(r.out, tun.Headroom); err != nil {
+		r.count.deviceErrors += uint64(len(r.out))
+	} else {
+		r.count.delivered += uint64(len(r.out))
+	}
+	for i, buf := range r.outBuf {
+		r.held.put(buf)
+		r.outBuf[i], r.out[i] = nil, nil
+	}
+	r.out, r.outBuf = r.out[:0], r.outBuf[:0]
+}

@@ -1,0 +1,76 @@
+package mlvpn
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// routes says to which session a packet from a server's device goes: by the inner
+// hosts that were seen behind a session, else by the longest prefix, else to the only
+// session there is. It is owned by the sender.
+type routes struct {
+	ethernet bool
+	hosts    map[hostAddr]*Session
+	prefixes []route // longest first
+	live     []*Session
+}
+
+type route struct {
+	prefix  netip.Prefix
+	session *Session
+}
+
+// add lets a session have the packets for its prefixes.
+func (r *routes) add(s *Session, prefixes []netip.Prefix) {
+	if !slices.Contains(r.live, s) {
+		r.live = append(r.live, s)
+	}
+	for _, p := range prefixes {
+		if i := slices.IndexFunc(r.prefixes, func(x route) bool { return x.prefix == p }); i >= 0 {
+			r.prefixes[i].session = s // the newest owner has it
+			continue
+		}
+		r.prefixes = append(r.prefixes, route{p, s})
+	}
+	slices.SortStableFunc(r.prefixes, func(a, b route) int { return cmp.Compare(b.prefix.Bits(), a.prefix.Bits()) })
+}
+
+// learn remembers that a host is behind a session.
+func (r *routes) learn(h hostAddr, s *Session) {
+	if r.hosts == nil {
+		r.hosts = make(map[hostAddr]*Session)
+	}
+	r.hosts[h] = s
+}
+
+// remove forgets a session.
+func (r *routes) remove(s *Session) {
+	r.live = slices.DeleteFunc(r.live, func(x *Session) bool { return x == s })
+	r.prefixes = slices.DeleteFunc(r.prefixes, func(x route) bool { return x.session == s })
+	for h, x := range r.hosts {
+		if x == s {
+			delete(r.hosts, h)
+		}
+	}
+}
+
+// lookup appends to dst the sessions that a packet for host to goes to.
+func (r *routes) lookup(to hostAddr, dst []*Session) []*Session {
+	if s := r.hosts[to]; s != nil {
+		return append(dst, s)
+	}
+	if r.ethernet {
+		// As a bridge does with what it has not learnt, and with multicast.
+		return append(dst, r.live...)
+	}
+	for _, x := range r.prefixes {
+		if x.prefix.Contains(to.ip) {
+			return append(dst, x.session)
+		}
+	}
+	if len(r.live) == 1 {
+		return append(dst, r.live[0])
+	}
+	return dst
+}

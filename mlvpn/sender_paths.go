@@ -1,0 +1,234 @@
+package mlvpn
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/multilink-vpn/multilink/internal/path"
+	"github.com/multilink-vpn/multilink/internal/wire"
+	"github.com/multilink-vpn/multilink/link"
+	"github.com/multilink-vpn/multilink/scheduler"
+)
+
+// join puts a path into use: from now on it is probed, and carries data once it
+// answers.
+func (s *sender) join(now time.Time, p *pathState, on *port, addr link.Addr) error {
+	ep := p.epoch
+	t := &p.tx
+	if t.seal == nil {
+		// A path that left and joins again keeps its sealer: a second one would use
+		// packet numbers, and so nonces, again.
+		seal, err := ep.secrets.Sealer(ep.aead, uint16(p.link), 0)
+		if err != nil {
+			return err
+		}
+		t.seal = &ml1Sealer{index: ep.peerIndex[p.link], seal: seal}
+	}
+	t.port, t.addr, t.cfg = on, addr, on.cfg
+	t.monitor = path.New(now, path.Config{Timeout: on.cfg.Timeout})
+	if on.cfg.Pace {
+		t.pacer.SetRate(on.cfg.Bandwidth)
+	}
+	t.view = len(ep.tx.views)
+	ep.tx.active = append(ep.tx.active, p)
+	ep.tx.views = append(ep.tx.views, scheduler.Path{ID: scheduler.PathID(p.link)})
+	p.updateView()
+	s.wake(ep.session)
+	s.timers.set(ep.session, now)
+	return nil
+}
+
+// leave takes a path out of use.
+func (s *sender) leave(now time.Time, p *pathState, reason string) {
+	p.tx.monitor.Fail(now)
+	s.noteState(now, p, reason)
+	s.emptyOutbox(p)
+	t := &p.epoch.tx
+	last := len(t.active) - 1
+	moved := t.active[last]
+	t.active[p.tx.view], t.views[p.tx.view] = moved, t.views[last]
+	moved.tx.view = p.tx.view
+	t.active[last] = nil
+	t.active, t.views = t.active[:last], t.views[:last]
+	p.tx.monitor = nil
+}
+
+// heard is told that a path's first packet has arrived, or that its packets come from
+// another address now. The receiver has authenticated it.
+func (s *sender) heard(now time.Time, p *pathState, m *senderMsg) {
+	if p.tx.monitor == nil {
+		if err := s.join(now, p, m.port, m.addr); err != nil {
+			s.e.log.Error("cannot use a path", "link", m.port.cfg.Name, "err", err)
+		}
+		return
+	}
+	if p.tx.port.id != 0 {
+		return // a client's path stays on its link
+	}
+	if p.tx.port != m.port || p.tx.addr != m.addr {
+		s.e.log.Info("a link has moved", "link", p.tx.cfg.Name, "peer", p.epoch.session.peer, "from", p.tx.addr, "to", m.addr)
+		p.tx.port, p.tx.addr = m.port, m.addr
+		p.tx.monitor.ProbeNow(now)
+	}
+}
+
+// answered is told that the peer has answered a probe.
+func (s *sender) answered(now time.Time, p *pathState, m *senderMsg) {
+	t := &p.tx
+	if t.monitor == nil {
+		return
+	}
+	sent, ok := t.probes.answered(m.pong.Echo)
+	if !ok {
+		return // answered before, or forgotten
+	}
+	t.known = true
+	t.rtt.Update(m.at, m.at.Sub(sent))
+	t.loss.Update(m.at, m.pong.Highest, m.pong.Received)
+	t.monitor.Answered(sent)
+	s.judge(p)
+	s.noteState(now, p, "")
+	if p.usable() {
+		p.updateView()
+	}
+}
+
+// easing is how far below a tolerance a measurement must fall before a path is good
+// again, so that one close to the limit does not flap.
+const easing = 0.75
+
+// judge compares a path's loss and latency with what its user tolerates.
+func (s *sender) judge(p *pathState) {
+	t := &p.tx
+	loss, latency := t.cfg.LossTolerance, t.cfg.LatencyTolerance
+	if t.poor {
+		loss, latency = loss*easing, time.Duration(float64(latency)*easing)
+	}
+	lost, rtt := t.loss.Ratio(), t.rtt.Smoothed()
+	switch {
+	case t.cfg.LossTolerance > 0 && lost > loss:
+		t.poor, t.whyPoor = true, fmt.Sprintf("%.1f %% of its packets are lost", 100*lost)
+	case t.cfg.LatencyTolerance > 0 && rtt > latency:
+		t.poor, t.whyPoor = true, fmt.Sprintf("its round trip takes %v", rtt.Round(time.Millisecond))
+	default:
+		t.poor = false
+	}
+}
+
+// told learns what the peer says about a path: its rate towards the peer, where this
+// end's configuration has none, and its tier.
+func (s *sender) told(now time.Time, p *pathState, info wire.PathInfo) {
+	t := &p.tx
+	if t.monitor == nil {
+		return
+	}
+	t.peerName = info.Name
+	if t.port.cfg.Bandwidth == 0 {
+		t.cfg.Bandwidth = info.Weight
+	}
+	t.cfg.Fallback = t.port.cfg.Fallback || info.Tier > 0
+	p.updateView()
+}
+
+// portGone is told that a port's reader has ended.
+func (s *sender) portGone(now time.Time, gone *port, err error) {
+	s.abandon(now, gone, (&LinkError{Link: gone.cfg.Name, Op: "receive", Err: err}).Error())
+}
+
+// abandon takes the paths of a port out of use.
+func (s *sender) abandon(now time.Time, gone *port, reason string) {
+	for ses := range s.sessions {
+		for _, ep := range ses.tx.epochs() {
+			for i := len(ep.tx.active) - 1; i >= 0; i-- {
+				if p := ep.tx.active[i]; p.tx.port == gone {
+					s.leave(now, p, reason)
+				}
+			}
+		}
+		s.wake(ses)
+	}
+}
+
+// exhausted gives up a path whose key must not be used any more.
+func (s *sender) exhausted(now time.Time, p *pathState, err error) {
+	p.tx.monitor.Fail(now)
+	s.noteState(now, p, err.Error())
+}
+
+// flush hands everything sealed to the links.
+func (s *sender) flush(now time.Time) {
+	for _, p := range s.dirty {
+		p.tx.marked = false
+		s.flushPath(now, p)
+	}
+	clear(s.dirty)
+	s.dirty = s.dirty[:0]
+}
+
+// flushPath hands a path's outbox to its link. What a full link refuses stays there
+// for a while, and the path rests meanwhile.
+func (s *sender) flushPath(now time.Time, p *pathState) {
+	t := &p.tx
+	for waiting := t.out.waiting(); len(waiting) > 0; waiting = t.out.waiting() {
+		n, err := t.port.send(waiting, t.addr)
+		t.out.sent += n
+		if n > 0 {
+			t.out.since = time.Time{}
+		}
+		left := uint64(len(waiting) - n)
+		switch {
+		case left == 0:
+		case errors.Is(err, link.ErrFull):
+			if t.out.since.IsZero() {
+				t.out.since = now
+			}
+			if now.Sub(t.out.since) < refusedFor {
+				v := &p.epoch.tx.views[t.view]
+				if rest := now.Add(refusedPause); v.Ready.Before(rest) {
+					v.Ready = rest
+				}
+				s.timers.set(p.epoch.session, now.Add(refusedPause))
+				return
+			}
+			t.count.refused += left
+			s.emptyOutbox(p)
+		case errors.Is(err, link.ErrTooLarge):
+			t.count.tooLarge++
+			t.out.sent++
+			p.updateView()
+		default:
+			if err == nil {
+				err = errBadLink
+			}
+			t.count.failed += left
+			s.emptyOutbox(p)
+			s.sendFailed(now, p, err)
+		}
+	}
+	s.emptyOutbox(p)
+}
+
+var errBadLink = errors.New("mlvpn: link took fewer datagrams than it was given and did not say why")
+
+// sendFailed is told that a link refuses to send in its present state.
+func (s *sender) sendFailed(now time.Time, p *pathState, err error) {
+	if errors.Is(err, net.ErrClosed) {
+		return // its reader reports that too
+	}
+	if p.usable() {
+		p.tx.monitor.Fail(now)
+		s.noteState(now, p, (&LinkError{Link: p.tx.cfg.Name, Op: "send", Err: err}).Error())
+	}
+}
+
+// emptyOutbox drops what waits and gives the slab back.
+func (s *sender) emptyOutbox(p *pathState) {
+	out := &p.tx.out
+	if out.slab != nil {
+		s.slabs.put(out.slab)
+	}
+	clear(out.pkts)
+	*out = outbox{pkts: out.pkts[:0]}
+}

@@ -1,0 +1,291 @@
+package mlvpn
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/wire"
+	"github.com/multilink-vpn/multilink/link"
+)
+
+// A Server carries a device's packets to many clients. Its methods may be called from
+// any goroutine.
+type Server struct {
+	e   *engine
+	cfg ServerConfig
+
+	// The following is owned by the sender.
+	peers     map[crypto.PublicKey]*Peer
+	sessions  map[identity]*Session
+	routes    routes
+	inits     initLog
+	anonymous int // clients so far that nothing tells apart
+	refusals  refusals
+}
+
+// refusals keeps the log of refused handshakes short.
+type refusals struct {
+	logged time.Time
+}
+
+// NewServer checks cfg and returns a Server without sockets. It starts nothing: Run
+// does.
+func NewServer(cfg ServerConfig) (*Server, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if cfg.password() && len(cfg.Clients) > 0 {
+		return nil, errors.New("mlvpn: a server that authenticates by password has no list of clients")
+	}
+	v := &Server{
+		cfg:      cfg,
+		peers:    make(map[crypto.PublicKey]*Peer),
+		sessions: make(map[identity]*Session),
+		routes:   routes{ethernet: cfg.Ethernet},
+	}
+	v.e = newEngine(cfg.Config, v)
+	if cfg.password() {
+		v.e.receiver.macKey = crypto.MAC1PasswordKey(cfg.PasswordKey)
+	} else {
+		v.e.receiver.macKey = crypto.MAC1Key(cfg.Key.Public())
+	}
+	for _, p := range cfg.Clients {
+		if err := v.AddClient(p); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
+// Run serves clients until ctx is done, Close is called or the device fails. It may be
+// called once. When it returns, the device, the sockets and the listeners are closed
+// and every goroutine has ended.
+func (v *Server) Run(ctx context.Context) error { return v.e.run(ctx) }
+
+// AddSocket lets clients reach the server through a socket, which the Server takes
+// over and closes. cfg goes for every link that arrives there. It may be called before
+// and during Run.
+func (v *Server) AddSocket(s link.Socket, cfg LinkConfig) error {
+	if err := cfg.validate(); err != nil {
+		s.Close()
+		return err
+	}
+	return v.e.addPort(&port{cfg: cfg, sock: s})
+}
+
+// AddListener does the same for a transport that has connections.
+func (v *Server) AddListener(l link.Listener, cfg LinkConfig) error {
+	if err := cfg.validate(); err != nil {
+		l.Close()
+		return err
+	}
+	return v.e.addAcceptor(&acceptor{cfg: cfg, l: l})
+}
+
+// AddClient lets a client in. It may be called before and during Run.
+func (v *Server) AddClient(p Peer) error {
+	p.Prefixes = masked(p.Prefixes)
+	if p.Name == "" {
+		return errors.New("mlvpn: client without a name: set Peer.Name")
+	}
+	if p.Key == (crypto.PublicKey{}) {
+		return fmt.Errorf("mlvpn: client %q has no public key: set Peer.Key", p.Name)
+	}
+	var failed error
+	err := v.e.call(func(time.Time) {
+		if v.cfg.password() {
+			failed = errors.New("mlvpn: a server that authenticates by password has no list of clients")
+			return
+		}
+		for _, x := range v.peers {
+			if x.Key == p.Key || x.Name == p.Name {
+				failed = fmt.Errorf("mlvpn: client %q has the name or the key of client %q", p.Name, x.Name)
+				return
+			}
+		}
+		v.peers[p.Key] = &p
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+// RemoveClient shuts a client out and ends its session.
+func (v *Server) RemoveClient(key crypto.PublicKey) error {
+	var found bool
+	err := v.e.call(func(now time.Time) {
+		if _, found = v.peers[key]; !found {
+			return
+		}
+		delete(v.peers, key)
+		if ses := v.sessions[identity{key: key}]; ses != nil {
+			s := &v.e.sender
+			s.sendClose(now, ses, wire.ReasonRefused)
+			s.closed(now, ses, wire.Close{Reason: wire.ReasonRefused})
+		}
+	})
+	if err == nil && !found {
+		err = errors.New("mlvpn: no client with this key")
+	}
+	return err
+}
+
+// handshake implements side: an INIT from somebody who knows this server's key, or the
+// password, has arrived.
+func (v *Server) handshake(now time.Time, m *senderMsg) {
+	s := &v.e.sender
+	init, _, err := wire.ParseInit(m.data)
+	if err != nil {
+		s.count.refused++
+		return
+	}
+	hash := initHash(sha256.Sum256(init.Noise))
+	if r := v.inits.records[hash]; r != nil {
+		// The same INIT on another link, or again because our answer was lost; but once
+		// its session works, it can only be a replay.
+		if r.copies >= maxAnswers || r.epoch.session.tx.pending != r.epoch {
+			s.count.replays++
+			return
+		}
+		r.copies++
+		s.sendHandshake(m.port, m.addr, r.answer)
+		return
+	}
+	ep, answer, err := v.answer(now, &init)
+	if err != nil {
+		s.count.refused++
+		if v.refusals.logged.IsZero() || now.Sub(v.refusals.logged) >= time.Minute {
+			v.refusals.logged = now
+			v.e.log.Warn("refused a handshake", "link", m.port.cfg.Name, "from", m.addr, "err", err, "refused so far", s.count.refused)
+		}
+		return
+	}
+	v.inits.add(hash, &initRecord{epoch: ep, answer: answer})
+	s.propose(now, ep.session, ep)
+	s.wake(ep.session)
+	s.sendHandshake(m.port, m.addr, answer)
+}
+
+var errUnknownClient = errors.New("no client with this public key is let in: add it with AddClient or in the configuration")
+
+// answer runs the responder's side of a handshake.
+func (v *Server) answer(now time.Time, init *wire.Init) (*epoch, []byte, error) {
+	r, err := crypto.NewResponder(crypto.HandshakeConfig{
+		Key:       v.cfg.Key,
+		Preshared: v.cfg.PasswordKey,
+		Password:  v.cfg.password(),
+		Network:   v.cfg.Network,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	payload, key, err := r.Read(init.Noise)
+	if err != nil {
+		return nil, nil, err
+	}
+	var peer *Peer
+	if !v.cfg.password() {
+		if peer = v.peers[key]; peer == nil {
+			return nil, nil, fmt.Errorf("public key %v: %w", key, errUnknownClient)
+		}
+		r.SetPreshared(peer.Preshared)
+	}
+	hello, err := wire.ParseParams(payload)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(hello.Indices) == 0 {
+		return nil, nil, errors.New("the client offers no link")
+	}
+	if hello.Ethernet != v.cfg.Ethernet {
+		return nil, nil, errors.New("one end has a TAP device and the other a TUN device: make them the same")
+	}
+	aead, err := crypto.Choose(hello.AEADs, crypto.Supported())
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &v.e.sender
+	own := s.allocate(len(hello.Indices))
+	reply := wire.Params{AEADs: aead.Bit(), Indices: own, Ethernet: v.cfg.Ethernet}
+	noise, secrets, err := r.Finish(nil, reply.Append(nil))
+	if err != nil {
+		s.release(own)
+		return nil, nil, err
+	}
+	ep := s.newEpoch(v.session(key, peer, &hello), secrets, aead, own, hello.Indices)
+	resp := wire.Response{Mode: v.cfg.mode(), Attempt: init.Attempt, Noise: noise}
+	return ep, resp.Append(nil), nil
+}
+
+// session returns the session of a client, a new one if it has none.
+func (v *Server) session(key crypto.PublicKey, peer *Peer, hello *wire.Params) *Session {
+	ses := &Session{e: v.e}
+	if peer != nil {
+		ses.id.key, ses.peer, ses.allowed = key, peer.Name, peer.Prefixes
+		ses.prefixes = peer.Prefixes
+	} else {
+		ses.prefixes = hello.Prefixes
+		ses.id.name = clientName(hello)
+		if ses.id.name == "" {
+			v.anonymous++
+			ses.id.name = fmt.Sprintf("client-%d", v.anonymous)
+		}
+		ses.peer = cmp.Or(hello.Name, ses.id.name)
+	}
+	if known := v.sessions[ses.id]; known != nil {
+		return known
+	}
+	v.sessions[ses.id] = ses
+	return ses
+}
+
+// clientName tells clients with the same password apart: by their inner addresses, or
+// by the name that they give themselves.
+func clientName(hello *wire.Params) string {
+	if len(hello.Prefixes) == 0 {
+		return hello.Name
+	}
+	names := make([]string, len(hello.Prefixes))
+	for i, p := range hello.Prefixes {
+		names[i] = p.String()
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+// route implements side.
+func (v *Server) route(p *packet, dst []*Session) []*Session {
+	return v.routes.lookup(destinationOf(&p.info, v.cfg.Ethernet), dst)
+}
+
+// learned implements side. A client known by key that has a list of prefixes has said
+// all there is to know.
+func (v *Server) learned(s *Session, from hostAddr) {
+	if len(s.allowed) == 0 || v.cfg.Ethernet {
+		v.routes.learn(from, s)
+	}
+}
+
+// established implements side.
+func (v *Server) established(_ time.Time, ep *epoch) {
+	v.routes.add(ep.session, ep.session.prefixes)
+}
+
+// ended implements side.
+func (v *Server) ended(s *Session) {
+	v.routes.remove(s)
+	if v.sessions[s.id] == s {
+		delete(v.sessions, s.id)
+	}
+}
+
+// advance implements side: a server only answers.
+func (v *Server) advance(time.Time) time.Time { return time.Time{} }

@@ -1,0 +1,268 @@
+package mlvpn
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/multilink-vpn/multilink/internal/path"
+	"github.com/multilink-vpn/multilink/internal/wire"
+)
+
+// A Session is what one client and one server have established. It outlives its keys
+// and paths: a new handshake with the same peer continues it.
+type Session struct {
+	timerSlot
+
+	e       *engine
+	peer    string         // constant: the peer's name
+	id      identity       // constant: who the peer is
+	allowed []netip.Prefix // constant: inner addresses that may come from the peer
+
+	prefixes []netip.Prefix // constant: inner addresses that packets for go to the peer
+
+	tx sessionSender
+	rx sessionReceiver
+}
+
+// Peer returns the peer's name: on a server, the client's.
+func (s *Session) Peer() string { return s.peer }
+
+// sessionSender is owned by the sender.
+type sessionSender struct {
+	current  *epoch // carries data; nil before the first path works
+	pending  *epoch // agreed on, but no path of it works yet
+	previous *epoch // replaced lately: what is under way is still received
+	both     [2]*epoch
+	queue    queue
+	resume   time.Time // when the scheduler wants to be asked again
+	working  bool      // in sender.work
+	down     time.Time // since when no path works
+	reported bool      // the last session event was SessionUp
+	retry    time.Time // before this, the peer asked not to be called
+	count    sessionSendCounters
+}
+
+// sessionReceiver is owned by the receiver.
+type sessionReceiver struct {
+	sources map[hostAddr]struct{} // inner source addresses seen
+	last    hostAddr              // the latest one
+	count   sessionReceiveCounters
+}
+
+// live reports whether the session has a path that works.
+func (t *sessionSender) live() bool { return t.current != nil && t.current.tx.up > 0 }
+
+// epochs returns the epochs whose paths are in use or probed.
+func (t *sessionSender) epochs() []*epoch {
+	n := 0
+	for _, ep := range [...]*epoch{t.current, t.pending} {
+		if ep != nil {
+			t.both[n] = ep
+			n++
+		}
+	}
+	return t.both[:n]
+}
+
+func (t *sessionSender) has(ep *epoch) bool { return ep == t.current || ep == t.pending }
+
+const (
+	// pendingFor is how long an epoch may take until its first path works.
+	pendingFor = 5 * time.Second
+	// previousFor is how long packets of a replaced epoch are still received.
+	previousFor = 3 * time.Second
+	// lingerFor is how long a server remembers a session that no path of works.
+	lingerFor = 60 * time.Second
+	// refusedPause is how long a path rests after its link was full.
+	refusedPause = time.Millisecond
+	// refusedFor is how long datagrams are kept for a link that stays full.
+	refusedFor = 100 * time.Millisecond
+)
+
+// propose makes ep the session's pending epoch and lets the receiver accept its
+// packets.
+func (s *sender) propose(now time.Time, ses *Session, ep *epoch) {
+	s.drop(ses.tx.pending)
+	ses.tx.pending = ep
+	ep.expires = now.Add(pendingFor)
+	s.sessions[ses] = struct{}{}
+	s.e.receiver.box.put(func(time.Time) { s.e.receiver.install(ep) })
+}
+
+// promote makes the pending epoch the current one: its first path works.
+func (s *sender) promote(now time.Time, ses *Session) {
+	t := &ses.tx
+	s.drop(t.previous)
+	t.previous = t.current
+	if t.previous != nil {
+		t.previous.expires = now.Add(previousFor)
+		s.discardOutboxes(t.previous)
+	}
+	t.current, t.pending = t.pending, nil
+	s.e.side.established(now, t.current)
+}
+
+// expire drops epochs whose time is over, and reports whether the session is of any
+// use still.
+func (s *sender) expire(now time.Time, ses *Session) bool {
+	t := &ses.tx
+	if t.pending != nil && !now.Before(t.pending.expires) {
+		s.drop(t.pending)
+		t.pending = nil
+	}
+	if t.previous != nil && !now.Before(t.previous.expires) {
+		s.drop(t.previous)
+		t.previous = nil
+	}
+	if t.current == nil {
+		return t.pending != nil
+	}
+	return t.live() || now.Sub(t.down) < lingerFor
+}
+
+// drop forgets an epoch: its keys, its indices and what it holds.
+func (s *sender) drop(ep *epoch) {
+	if ep == nil {
+		return
+	}
+	s.discardOutboxes(ep)
+	for _, index := range ep.ownIndex {
+		delete(s.indices, index)
+	}
+	s.e.receiver.box.put(func(now time.Time) { s.e.receiver.remove(now, ep) })
+	ep.secrets.Wipe()
+}
+
+func (s *sender) discardOutboxes(ep *epoch) {
+	for _, p := range ep.tx.active {
+		s.emptyOutbox(p)
+	}
+}
+
+// end removes a session for good.
+func (s *sender) end(ses *Session) {
+	t := &ses.tx
+	s.purge(ses)
+	for _, ep := range [...]*epoch{t.current, t.pending, t.previous} {
+		s.drop(ep)
+	}
+	t.current, t.pending, t.previous = nil, nil, nil
+	s.timers.remove(ses)
+	delete(s.sessions, ses)
+	s.e.side.ended(ses)
+}
+
+// purge drops the packets that wait: when a path works again, they are too old.
+func (s *sender) purge(ses *Session) {
+	for ses.tx.queue.len() > 0 {
+		s.bufs.put(ses.tx.queue.pop().buf)
+		ses.tx.count.noLink++
+	}
+	ses.tx.resume = time.Time{}
+}
+
+// closed deals with a peer that has said goodbye.
+func (s *sender) closed(now time.Time, ses *Session, c wire.Close) {
+	if ses.tx.live() {
+		for _, p := range ses.tx.current.tx.active {
+			p.tx.monitor.Fail(now)
+			s.noteState(now, p, closeReason(c))
+		}
+	}
+	ses.tx.retry = now.Add(time.Duration(c.RetryMillis) * time.Millisecond)
+	s.end(ses)
+}
+
+func closeReason(c wire.Close) string {
+	switch c.Reason {
+	case wire.ReasonShutdown:
+		return "the peer is shutting down"
+	case wire.ReasonReplaced:
+		return "the peer has a newer session"
+	case wire.ReasonRefused:
+		return "the peer does not let this end in any more"
+	case wire.ReasonProtocol:
+		return "the peer reports a protocol error"
+	}
+	return "the peer has closed the session"
+}
+
+// noteState compares a path's state with what was last reported and passes on the
+// difference: to the scheduler, to the receiver, to whoever listens to events.
+func (s *sender) noteState(now time.Time, p *pathState, reason string) {
+	t := &p.tx
+	ep, ses := p.epoch, p.epoch.session
+	was := t.told
+	switch {
+	case !p.usable():
+		t.told = linkDown
+	case t.poor || t.monitor.State() == path.Suspect:
+		t.told = linkDegraded
+	default:
+		t.told = linkUp
+	}
+	if t.told == was {
+		return
+	}
+	p.updateView()
+	kind := LinkUp
+	switch t.told {
+	case linkDown:
+		kind = LinkDown
+		s.emptyOutbox(p)
+	case linkDegraded:
+		kind = LinkDegraded
+		if t.poor {
+			reason = t.whyPoor
+		}
+	case linkUp:
+		reason = ""
+	}
+	wasUp, isUp := was != linkDown, t.told != linkDown
+	if wasUp != isUp {
+		if isUp {
+			ep.tx.up++
+		} else {
+			ep.tx.up--
+			s.e.receiver.box.put(func(time.Time) { s.e.receiver.linkDown(p) })
+		}
+	}
+	s.e.log.Info(kind.String(), "link", t.cfg.Name, "peer", ses.peer, "reason", reason)
+	s.e.notifier.post(Event{Time: now, Kind: kind, Peer: ses.peer, Link: t.cfg.Name, Reason: reason})
+	if ep == ses.tx.pending && isUp {
+		s.promote(now, ses)
+	}
+	if ep != ses.tx.current || wasUp == isUp {
+		return
+	}
+	switch {
+	case isUp && ep.tx.up == 1:
+		ses.tx.down = time.Time{}
+		s.wake(ses)
+		s.report(now, ses, SessionUp, "")
+	case !isUp && ep.tx.up == 0:
+		ses.tx.down = now
+		s.purge(ses)
+		s.report(now, ses, SessionDown, reason)
+	}
+}
+
+// report announces a change of a session once: an epoch that replaces one whose paths
+// worked is no change.
+func (s *sender) report(now time.Time, ses *Session, kind EventKind, reason string) {
+	if up := kind == SessionUp; up == ses.tx.reported {
+		return
+	}
+	ses.tx.reported = kind == SessionUp
+	s.e.log.Info(kind.String(), "peer", ses.peer, "reason", reason)
+	s.e.notifier.post(Event{Time: now, Kind: kind, Peer: ses.peer, Reason: reason})
+}
+
+// linkReport is what was last told of a path.
+type linkReport uint8
+
+const (
+	linkDown linkReport = iota
+	linkUp
+	linkDegraded
+)

@@ -1,0 +1,207 @@
+package mlvpn
+
+import (
+	"time"
+
+	"github.com/multilink-vpn/multilink/internal/path"
+	"github.com/multilink-vpn/multilink/link"
+	"github.com/multilink-vpn/multilink/reorder"
+)
+
+// Stats is a snapshot of a Client or a Server.
+type Stats struct {
+	Sessions []SessionStats
+	Drops    Drops
+}
+
+// Drops counts what was dropped outside of any session, by reason.
+type Drops struct {
+	Malformed     uint64 // datagrams that are none of this protocol
+	UnknownIndex  uint64 // datagrams for a session that this end does not have
+	Unauthentic   uint64 // datagrams altered, or sealed with another key
+	Replayed      uint64 // datagrams opened before
+	BadHandshakes uint64 // handshakes by somebody with another password or server key
+	Refused       uint64 // handshakes that are not authentic or not allowed
+	ReplayedInits uint64 // handshakes seen before
+	Flooded       uint64 // handshakes beyond what can be dealt with
+	NoRoute       uint64 // packets from the device that no session takes
+	DeviceErrors  uint64 // packets that the device refused
+}
+
+// SessionStats is a snapshot of one session.
+type SessionStats struct {
+	Peer      string
+	Up        bool // at least one link works
+	Cipher    string
+	Links     []LinkStats
+	Queued    int    // packets that wait for a link
+	QueueFull uint64 // packets dropped because the queue was full
+	NoLink    uint64 // packets dropped because no link worked
+	TooLarge  uint64 // packets dropped because no link could carry their size
+	Spoofed   uint64 // packets dropped for an inner source that the peer may not use
+	NotIP     uint64 // packets dropped because they were no IP packets
+	Reorder   reorder.Stats
+}
+
+// LinkState is the state of a link as its sender sees it.
+type LinkState uint8
+
+const (
+	// LinkProbing: the peer has not answered yet.
+	LinkProbing LinkState = iota
+	// LinkIsUp: the link carries data.
+	LinkIsUp
+	// LinkIsDegraded: the link carries data while no other is better.
+	LinkIsDegraded
+	// LinkIsDown: the link carries probes only.
+	LinkIsDown
+)
+
+// String returns the state's name.
+func (s LinkState) String() string {
+	switch s {
+	case LinkProbing:
+		return "probing"
+	case LinkIsUp:
+		return "up"
+	case LinkIsDegraded:
+		return "degraded"
+	case LinkIsDown:
+		return "down"
+	}
+	return "invalid"
+}
+
+// LinkStats is a snapshot of one link within a session. Counters begin anew with
+// every handshake.
+type LinkStats struct {
+	path int // position in the epoch
+
+	Name      string
+	PeerName  string // what the peer calls it, if that is known
+	State     LinkState
+	Remote    link.Addr // zero for a link with one peer
+	Bandwidth uint64    // configured, in the direction of sending, in bytes per second
+	Fallback  bool
+	MTU       int // largest datagram, in bytes
+
+	RTT, RTTVar time.Duration
+	Loss        float64 // of what this end sends
+
+	SentPackets     uint64 // with an inner packet
+	SentBytes       uint64 // of these, Overhead included
+	SendRate        float64
+	ReceivedPackets uint64 // datagrams of all kinds
+	ReceivedBytes   uint64
+	ReceiveRate     float64 // in bytes per second over the last second
+
+	Refused  uint64 // datagrams dropped because the link stayed full
+	Failed   uint64 // datagrams dropped because the link returned an error
+	TooLarge uint64 // datagrams larger than the link's MTU
+	Replayed uint64 // datagrams received that had been opened before
+}
+
+// Stats returns a snapshot. On a Client or Server whose Run has ended it is empty.
+func (c *Client) Stats() Stats { return c.e.stats() }
+
+// Stats returns a snapshot. On a Client or Server whose Run has ended it is empty.
+func (v *Server) Stats() Stats { return v.e.stats() }
+
+func (e *engine) stats() Stats {
+	var out Stats
+	var of []*epoch // by session; nil where there is none
+	if e.call(func(now time.Time) { of = e.sender.stats(now, &out) }) != nil {
+		return Stats{}
+	}
+	if e.callReceiver(func() { e.receiver.stats(time.Now(), of, &out) }) != nil {
+		return Stats{}
+	}
+	return out
+}
+
+// stats fills in what the sender knows.
+func (s *sender) stats(now time.Time, out *Stats) (of []*epoch) {
+	out.Drops.NoRoute = s.count.noRoute
+	out.Drops.Refused = s.count.refused
+	out.Drops.ReplayedInits = s.count.replays
+	for ses := range s.sessions {
+		t := &ses.tx
+		st := SessionStats{
+			Peer:      ses.peer,
+			Up:        t.live(),
+			Queued:    t.queue.len(),
+			QueueFull: t.count.queueFull,
+			NoLink:    t.count.noLink,
+			TooLarge:  t.count.tooLarge,
+		}
+		ep := t.current
+		if ep == nil {
+			ep = t.pending
+		}
+		if ep != nil {
+			st.Cipher = ep.aead.String()
+			for _, p := range ep.tx.active {
+				st.Links = append(st.Links, p.stats(now))
+			}
+		}
+		of = append(of, ep)
+		out.Sessions = append(out.Sessions, st)
+	}
+	return of
+}
+
+func (p *pathState) stats(now time.Time) LinkStats {
+	t := &p.tx
+	st := LinkStats{
+		path:        p.link,
+		Name:        t.cfg.Name,
+		PeerName:    t.peerName,
+		Remote:      t.addr,
+		Bandwidth:   t.cfg.Bandwidth,
+		Fallback:    t.cfg.Fallback,
+		MTU:         t.port.mtu(),
+		RTT:         t.rtt.Smoothed(),
+		RTTVar:      t.rtt.Var(),
+		Loss:        t.loss.Ratio(),
+		SentPackets: t.count.packets,
+		SentBytes:   t.count.bytes,
+		SendRate:    t.rate.PerSecond(now),
+		Refused:     t.count.refused,
+		Failed:      t.count.failed,
+		TooLarge:    t.count.tooLarge,
+	}
+	switch {
+	case t.told == linkUp:
+		st.State = LinkIsUp
+	case t.told == linkDegraded:
+		st.State = LinkIsDegraded
+	case t.monitor.State() == path.Down:
+		st.State = LinkIsDown
+	}
+	return st
+}
+
+// stats fills in what the receiver knows of the same epochs.
+func (r *receiver) stats(now time.Time, of []*epoch, out *Stats) {
+	d := &out.Drops
+	d.Malformed, d.UnknownIndex, d.Unauthentic = r.count.malformed, r.count.unknown, r.count.unauthentic
+	d.Replayed, d.BadHandshakes, d.Flooded = r.count.replayed, r.count.badMAC, r.count.flooded
+	d.DeviceErrors = r.count.deviceErrors
+	for i, ep := range of {
+		if ep == nil {
+			continue
+		}
+		st := &out.Sessions[i]
+		st.Spoofed, st.NotIP = ep.session.rx.count.spoofed, ep.session.rx.count.notIP
+		if ep.rx.buffer != nil {
+			st.Reorder = ep.rx.buffer.Stats()
+		}
+		for j := range st.Links {
+			p := ep.tx.paths[st.Links[j].path]
+			st.Links[j].ReceivedPackets = p.rx.count.datagrams
+			st.Links[j].ReceivedBytes = p.rx.count.bytes
+			st.Links[j].ReceiveRate = p.rx.rate.PerSecond(now)
+			st.Links[j].Replayed = p.rx.count.replayed
+		}
+	}
+}
