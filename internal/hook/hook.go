@@ -215,11 +215,9 @@ func (r *Runner) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	for {
+	for ctx.Err() == nil {
 		e, ok, closed := r.next()
 		switch {
-		case ctx.Err() != nil:
-			return nil
 		case ok:
 			r.runScript(ctx, e)
 		case closed:
@@ -231,6 +229,7 @@ func (r *Runner) Run(ctx context.Context) error {
 			}
 		}
 	}
+	return nil
 }
 
 // next takes the first event from the queue.
@@ -246,18 +245,14 @@ func (r *Runner) next() (e Event, ok, closed bool) {
 	return e, true, r.closed
 }
 
-// Drain makes Post do nothing and waits until Run has run the events that wait and
-// has returned. When ctx is done first, it has the running script killed and the
+// Drain makes Post do nothing and waits until Run, which may start later, has run the
+// events that wait and has returned. When ctx is done first, it has the running script killed and the
 // other events dropped, and returns an error that matches ErrStopped.
 func (r *Runner) Drain(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
-	started := r.started
 	r.mu.Unlock()
 	r.signal()
-	if !started {
-		return r.leftover()
-	}
 	select {
 	case <-r.done:
 		return r.leftover()
@@ -268,8 +263,11 @@ func (r *Runner) Drain(ctx context.Context) error {
 		r.aborted = true
 		close(r.abort)
 	}
+	started := r.started
 	r.mu.Unlock()
-	<-r.done
+	if started {
+		<-r.done
+	}
 	if err := r.leftover(); err != nil {
 		return err
 	}
