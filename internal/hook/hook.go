@@ -110,16 +110,16 @@ type Runner struct {
 	cfg Config
 	mtu atomic.Int64
 
-	wake  chan struct{} // capacity 1: queue or closed changed
-	done  chan struct{} // closed when Run returns
-	abort chan struct{} // closed when Drain gives up
+	wake chan struct{} // capacity 1: queue or closed changed
+	done chan struct{} // closed when Run returns
 
 	mu      sync.Mutex // guards the following
 	queue   []Event
 	last    map[string]Type // the event of each subject that was started last
 	started bool            // Run was called
+	cancel  func()          // ends Run, which has started
 	closed  bool            // Drain was called: no more events are taken
-	aborted bool            // abort is closed
+	aborted bool            // Drain gave up
 }
 
 // ErrStopped is the error of Drain when events were left unrun.
@@ -138,11 +138,10 @@ func New(cfg Config) (*Runner, error) {
 	}
 	f.Close()
 	r := &Runner{
-		cfg:   cfg,
-		wake:  make(chan struct{}, 1),
-		done:  make(chan struct{}),
-		abort: make(chan struct{}),
-		last:  make(map[string]Type),
+		cfg:  cfg,
+		wake: make(chan struct{}, 1),
+		done: make(chan struct{}),
+		last: make(map[string]Type),
 	}
 	r.SetMTU(cfg.MTU)
 	return r, nil
@@ -200,21 +199,15 @@ func (r *Runner) Run(ctx context.Context) error {
 		return errors.New("status command: Run was called twice")
 	}
 	r.started = true
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if r.aborted {
+		cancel()
+	}
+	r.cancel = cancel
 	r.mu.Unlock()
 	defer close(r.done)
 
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	watching := make(chan struct{})
-	defer func() { cancel(); <-watching }()
-	go func() {
-		defer close(watching)
-		select {
-		case <-r.abort:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	for ctx.Err() == nil {
 		e, ok, closed := r.next()
 		switch {
@@ -259,11 +252,11 @@ func (r *Runner) Drain(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
-	if !r.aborted {
-		r.aborted = true
-		close(r.abort)
-	}
+	r.aborted = true
 	started := r.started
+	if started {
+		r.cancel()
+	}
 	r.mu.Unlock()
 	if started {
 		<-r.done
