@@ -59,6 +59,15 @@ type noiseState struct {
 }
 
 func newNoiseState(cfg *HandshakeConfig, initiator bool) (noiseState, error) {
+	c, err := noiseConfig(cfg, initiator)
+	if err != nil {
+		return noiseState{}, err
+	}
+	hs, err := noise.NewHandshakeState(c)
+	return noiseState{hs: hs, static: c.StaticKeypair.Private, password: cfg.Password}, err
+}
+
+func noiseConfig(cfg *HandshakeConfig, initiator bool) (noise.Config, error) {
 	c := noise.Config{
 		CipherSuite: noise.NewCipherSuite(noise.DH25519, noise.CipherChaChaPoly, noise.HashBLAKE2s),
 		Random:      cfg.rand,
@@ -71,17 +80,17 @@ func newNoiseState(cfg *HandshakeConfig, initiator bool) (noiseState, error) {
 	c.Prologue = append(c.Prologue, cfg.Network...)
 	if cfg.Password {
 		if cfg.Preshared.IsZero() {
-			return noiseState{}, errors.New("password mode needs Preshared, from PasswordKey")
+			return noise.Config{}, errors.New("password mode needs Preshared, from PasswordKey")
 		}
 		c.Pattern, c.PresharedKeyPlacement = noise.HandshakeNN, 0
 	} else {
 		switch {
 		case cfg.Key.IsZero():
-			return noiseState{}, errors.New("no private key is configured")
+			return noise.Config{}, errors.New("no private key is configured")
 		case initiator && cfg.Peer.IsZero():
-			return noiseState{}, errors.New("no public key of the peer is configured")
+			return noise.Config{}, errors.New("no public key of the peer is configured")
 		case !cfg.Peer.IsZero() && cfg.Peer.lowOrder():
-			return noiseState{}, fmt.Errorf("the public key of the peer is %w", errLowOrder)
+			return noise.Config{}, fmt.Errorf("the public key of the peer is %w", errLowOrder)
 		}
 		c.Pattern, c.PresharedKeyPlacement = noise.HandshakeIK, 2
 		pub := cfg.Key.Public()
@@ -90,8 +99,7 @@ func newNoiseState(cfg *HandshakeConfig, initiator bool) (noiseState, error) {
 			c.PeerStatic = append([]byte(nil), cfg.Peer[:]...)
 		}
 	}
-	hs, err := noise.NewHandshakeState(c)
-	return noiseState{hs: hs, static: c.StaticKeypair.Private, password: cfg.Password}, err
+	return c, nil
 }
 
 // secrets ends the handshake. first protects what the initiator sends.
@@ -182,7 +190,7 @@ func (i *Initiator) Finish(msg []byte) (payload []byte, s *Secrets, err error) {
 func (i *Initiator) Wipe() { i.noise.wipe() }
 
 // Format writes a constant, whatever the verb, and never a key.
-func (i *Initiator) Format(f fmt.State, _ rune) { io.WriteString(f, "(handshake initiator)") }
+func (i Initiator) Format(f fmt.State, _ rune) { io.WriteString(f, "(handshake initiator)") }
 
 // A Responder is the side of a handshake that answers one first message.
 type Responder struct {
@@ -281,4 +289,4 @@ func (r *Responder) Wipe() {
 }
 
 // Format writes a constant, whatever the verb, and never a key.
-func (r *Responder) Format(f fmt.State, _ rune) { io.WriteString(f, "(handshake responder)") }
+func (r Responder) Format(f fmt.State, _ rune) { io.WriteString(f, "(handshake responder)") }

@@ -119,9 +119,9 @@ func (o *Opener) Received() uint64 { return o.received }
 func (o *Opener) Failed() uint64 { return o.failed }
 
 // Format writes the packet number, whatever the verb, and never the key.
-func (s *Sealer) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "(sealer at packet %d)", s.counter) }
+func (s Sealer) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "(sealer at packet %d)", s.counter) }
 
 // Format writes the counts of packets, whatever the verb, and never the key.
-func (o *Opener) Format(f fmt.State, _ rune) {
+func (o Opener) Format(f fmt.State, _ rune) {
 	io.WriteString(f, fmt.Sprintf("(opener of %d packets, %d not authentic)", o.received, o.failed))
 }

@@ -108,13 +108,13 @@ func (s *Secrets) Wipe() {
 const redactedSecrets = "(session secrets)"
 
 // String returns a constant.
-func (s *Secrets) String() string { return redactedSecrets }
+func (s Secrets) String() string { return redactedSecrets }
 
 // GoString is String.
-func (s *Secrets) GoString() string { return redactedSecrets }
+func (s Secrets) GoString() string { return redactedSecrets }
 
 // Format writes String, whatever the verb.
-func (s *Secrets) Format(f fmt.State, _ rune) { io.WriteString(f, redactedSecrets) }
+func (s Secrets) Format(f fmt.State, _ rune) { io.WriteString(f, redactedSecrets) }
 
 // LogValue is String.
-func (s *Secrets) LogValue() slog.Value { return slog.StringValue(redactedSecrets) }
+func (s Secrets) LogValue() slog.Value { return slog.StringValue(redactedSecrets) }

@@ -46,7 +46,7 @@ func (c *core) reset() {
 	clear(c.flows)
 	c.links = links{}
 	c.pool.reset(c.window)
-	c.rings = rings{budget: 4 * int(c.maxSpan)}
+	c.rings = rings{budget: 8 * int(c.maxSpan)}
 	c.byTime.reset()
 	c.byStamp.reset()
 	c.ready = flowQueue{}
@@ -168,9 +168,6 @@ func (c *core) hold(f *flow, order, stamp uint64, delay int64) slotID {
 		f.forced = order - f.span() + 1
 	}
 	c.settle(f)
-	if c.pool.used == c.window && c.ready.head == nil {
-		c.release(c.byTime.flows[0], &c.stats.LostWindow)
-	}
 	return id
 }
 
@@ -202,9 +199,10 @@ func (c *core) grow(f *flow, order uint64) bool {
 // moved brings the flow's state up to date after next moved.
 func (c *core) moved(f *flow) {
 	if f.far != 0 {
-		if o := c.pool.slots[f.far].order; o-f.next < f.span() {
-			f.put(f.far, o)
+		id := f.far
+		if o := c.pool.slots[id].order; o-f.next < f.span() {
 			f.far = 0
+			f.put(id, o)
 		}
 	}
 	f.findFirst()
@@ -289,6 +287,9 @@ func (c *core) releasable() (*flow, *uint64) {
 	if f := c.byTime.flows[0]; f.keys[keyTime] <= uint64(c.now) {
 		return f, &c.stats.LostDeadline
 	}
+	if c.pool.used == c.window {
+		return c.byTime.flows[0], &c.stats.LostWindow
+	}
 	return nil, nil
 }
 
@@ -297,8 +298,10 @@ func (c *core) nextDeadline() (time.Time, bool) {
 		return time.Time{}, false
 	}
 	at := c.now
-	if c.ready.head == nil && !c.flushing && c.byStamp.flows[0].keys[keyStamp] > c.links.passed() {
-		at = max(at, int64(c.byTime.flows[0].keys[keyTime]))
+	if c.ready.head == nil {
+		if f, _ := c.releasable(); f == nil {
+			at = int64(c.byTime.flows[0].keys[keyTime])
+		}
 	}
 	return c.epoch.Add(time.Duration(at)), true
 }

@@ -129,8 +129,8 @@ func (p *parser) header(n int, line string) *section {
 		p.errorf(n, "the name of the section is longer than %d characters", maxName)
 	case !validName(name):
 		p.errorf(n, "the name of a section is made of ASCII characters without brackets and quotes, for example [adsl1]")
-	case name[0] == '-':
-		p.errorf(n, "the name of a section cannot start with -: scripts would take it for an option")
+	case name[0] == '-' || name[0] == ';':
+		p.errorf(n, "the name of a section cannot start with %c: write for example [adsl1]", name[0])
 	}
 	bad := len(p.errs) > before
 	for _, own := range []string{"general", "filters"} {

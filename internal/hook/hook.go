@@ -110,16 +110,16 @@ type Runner struct {
 	cfg Config
 	mtu atomic.Int64
 
-	wake  chan struct{} // capacity 1: queue or closed changed
-	done  chan struct{} // closed when Run returns
-	abort chan struct{} // closed when Drain gives up
+	wake chan struct{} // capacity 1: queue or closed changed
+	done chan struct{} // closed when Run returns
 
 	mu      sync.Mutex // guards the following
 	queue   []Event
 	last    map[string]Type // the event of each subject that was started last
 	started bool            // Run was called
+	cancel  func()          // ends Run, which has started
 	closed  bool            // Drain was called: no more events are taken
-	aborted bool            // abort is closed
+	aborted bool            // Drain gave up
 }
 
 // ErrStopped is the error of Drain when events were left unrun.
@@ -138,11 +138,10 @@ func New(cfg Config) (*Runner, error) {
 	}
 	f.Close()
 	r := &Runner{
-		cfg:   cfg,
-		wake:  make(chan struct{}, 1),
-		done:  make(chan struct{}),
-		abort: make(chan struct{}),
-		last:  make(map[string]Type),
+		cfg:  cfg,
+		wake: make(chan struct{}, 1),
+		done: make(chan struct{}),
+		last: make(map[string]Type),
 	}
 	r.SetMTU(cfg.MTU)
 	return r, nil
@@ -200,26 +199,18 @@ func (r *Runner) Run(ctx context.Context) error {
 		return errors.New("status command: Run was called twice")
 	}
 	r.started = true
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if r.aborted {
+		cancel()
+	}
+	r.cancel = cancel
 	r.mu.Unlock()
 	defer close(r.done)
 
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	watching := make(chan struct{})
-	defer func() { cancel(); <-watching }()
-	go func() {
-		defer close(watching)
-		select {
-		case <-r.abort:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	for {
+	for ctx.Err() == nil {
 		e, ok, closed := r.next()
 		switch {
-		case ctx.Err() != nil:
-			return nil
 		case ok:
 			r.runScript(ctx, e)
 		case closed:
@@ -231,6 +222,7 @@ func (r *Runner) Run(ctx context.Context) error {
 			}
 		}
 	}
+	return nil
 }
 
 // next takes the first event from the queue.
@@ -246,30 +238,29 @@ func (r *Runner) next() (e Event, ok, closed bool) {
 	return e, true, r.closed
 }
 
-// Drain makes Post do nothing and waits until Run has run the events that wait and
-// has returned. When ctx is done first, it has the running script killed and the
+// Drain makes Post do nothing and waits until Run, which may start later, has run the
+// events that wait and has returned. When ctx is done first, it has the running script killed and the
 // other events dropped, and returns an error that matches ErrStopped.
 func (r *Runner) Drain(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
-	started := r.started
 	r.mu.Unlock()
 	r.signal()
-	if !started {
-		return r.leftover()
-	}
 	select {
 	case <-r.done:
 		return r.leftover()
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
-	if !r.aborted {
-		r.aborted = true
-		close(r.abort)
+	r.aborted = true
+	started := r.started
+	if started {
+		r.cancel()
 	}
 	r.mu.Unlock()
-	<-r.done
+	if started {
+		<-r.done
+	}
 	if err := r.leftover(); err != nil {
 		return err
 	}
