@@ -362,10 +362,18 @@ func testInterfaceDeleted(t *testing.T) {
 		check(t, err)
 		check(t, netlink.LinkDel(link))
 		bufs, sizes := buffers(128, 2048)
-		if _, err := n.Read(bufs, sizes, Headroom); !errors.Is(err, os.ErrClosed) {
+		_, err = n.Read(bufs, sizes, Headroom)
+		if errors.Is(err, os.ErrClosed) || err == nil || !strings.Contains(err.Error(), "mltest0: the interface was removed") {
 			t.Errorf("Read = %v", err)
 		}
+		_, err = n.Write([][]byte{append(make([]byte, Headroom), udp4(other, host, nil)...)}, Headroom)
+		if errors.Is(err, os.ErrClosed) || err == nil || !strings.Contains(err.Error(), "mltest0: the interface was removed") {
+			t.Errorf("Write = %v", err)
+		}
 		check(t, n.Close())
+		if _, err := n.Read(bufs, sizes, Headroom); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("Read after Close = %v", err)
+		}
 	}
 }
 
@@ -484,7 +492,6 @@ func testFromFile(t *testing.T) {
 		{name: "TUN with offload", flags: unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR, mtu: 1300, batch: 128, cfg: Config{MTU: 1300}},
 		{name: "TAP", flags: unix.IFF_TAP | unix.IFF_NO_PI, tap: true, mtu: 1500, batch: 1},
 		{name: "TAP with offload", flags: unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR, want: "IFF_VNET_HDR"},
-		{name: "packet information", flags: unix.IFF_TUN, want: "IFF_NO_PI"},
 		{name: "TUN for TAP", flags: unix.IFF_TUN | unix.IFF_NO_PI, cfg: Config{TAP: true}, want: "not a TAP"},
 		{name: "no device", want: "not a TUN or TAP device"},
 		{name: "bad MTU", flags: unix.IFF_TUN | unix.IFF_NO_PI, cfg: Config{MTU: 3}, want: "MTU"},
