@@ -174,6 +174,7 @@ func testTUN(t *testing.T) {
 			break
 		}
 	}
+	wantNoAllocs(t, n, conn, out[:100])
 }
 
 // TestTUNSegments sends one super-packet through the device, and reads it with as many
@@ -292,7 +293,12 @@ func testTAP(t *testing.T) {
 		t.Error("no error for a frame of 5 bytes")
 	}
 
-	dst := other
+	wantNoAllocs(t, n, conn, out)
+}
+
+// wantNoAllocs checks that writing out and reading a datagram of conn do not allocate.
+func wantNoAllocs(t *testing.T, n *Native, conn *net.UDPConn, out [][]byte) {
+	t.Helper()
 	if k := testing.AllocsPerRun(100, func() {
 		if _, err := n.Write(out, Headroom); err != nil {
 			t.Error(err)
@@ -302,13 +308,14 @@ func testTAP(t *testing.T) {
 	}
 	raw, err := conn.SyscallConn()
 	check(t, err)
-	to := unix.SockaddrInet4{Port: int(dst.Port()), Addr: dst.Addr().As4()}
+	to := unix.SockaddrInet4{Port: int(other.Port()), Addr: other.Addr().As4()}
 	send := func(fd uintptr) { err = unix.Sendto(int(fd), []byte("x"), 0, &to) }
 	const reads = 100
 	for range reads + 10 {
 		check(t, raw.Control(send))
 		check(t, err)
 	}
+	bufs, sizes := buffers(n.BatchSize(), 2048)
 	if k := testing.AllocsPerRun(reads, func() {
 		if _, err := n.Read(bufs, sizes, Headroom); err != nil {
 			t.Error(err)
