@@ -80,8 +80,12 @@ const (
 	maxPacket = 65535
 )
 
-// errSkip says that a packet was lost and the next read may succeed.
-var errSkip = errors.New("packet dropped")
+var (
+	// errSkip says that a packet was lost and the next read may succeed.
+	errSkip = errors.New("packet dropped")
+
+	errRemoved = errors.New("the interface was removed")
+)
 
 // Open makes a network interface, or attaches to one that was prepared for the user
 // who runs the program (Linux: ip tuntap add), and sets its MTU. It leaves the
@@ -103,9 +107,10 @@ func Open(cfg Config) (*Native, error) {
 
 // FromFile adopts a TUN or TAP device that another program or library has opened,
 // such as a privileged parent or a VPN service. On Linux the device must have been
-// opened with IFF_NO_PI, and a TAP device without IFF_VNET_HDR. Config.Name is
-// ignored. The MTU is left as it is if Config.MTU is 0, and so is TAP found out by
-// itself. FromFile takes the file, also if it fails.
+// opened with IFF_NO_PI, which cannot be checked, and a TAP device without
+// IFF_VNET_HDR. Config.Name is ignored. If Config.MTU is 0, Linux keeps the MTU and
+// other systems set it to DefaultMTU. A TAP device is recognised as such; Config.TAP
+// only refuses a TUN device. FromFile takes the file, also if it fails.
 func FromFile(f *os.File, cfg Config) (*Native, error) {
 	if err := cfg.check(); err != nil {
 		f.Close()
@@ -127,8 +132,9 @@ func newNative(sys system, name string, tap bool) *Native {
 // the MTU, and on a TAP device for 18 bytes more. A packet that does not fit its
 // buffer is dropped or, on a TAP device, cut.
 //
-// Only errors that will come again are returned; a single packet that cannot be read
-// is dropped.
+// Only errors that will come again are returned, such as that the interface was
+// removed; a single packet that cannot be read is dropped. An error matches
+// os.ErrClosed after Close and not before.
 func (n *Native) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	if len(bufs) == 0 || len(sizes) < len(bufs) || offset < 0 {
 		return 0, fmt.Errorf("tun: read %s: %d buffers, %d sizes, offset %d: need at least one buffer and as many sizes",
@@ -178,7 +184,7 @@ func (n *Native) Write(bufs [][]byte, offset int) (int, error) {
 		err := n.sys.write(n.out[:count], offset)
 		clear(n.out[:count])
 		if err != nil {
-			if n.closing.Load() || errors.Is(err, os.ErrClosed) {
+			if n.closing.Load() || err == errRemoved || errors.Is(err, os.ErrClosed) {
 				return 0, n.wrap("write", err)
 			}
 			errs = errors.Join(errs, err)
@@ -224,11 +230,13 @@ func (n *Native) Close() error {
 	return n.closeErr
 }
 
-// wrap says what failed on which device. After Close the reason is always
-// os.ErrClosed, whatever the system calls it.
+// wrap says what failed on which device. The reason is os.ErrClosed after Close and
+// only then, whatever the system calls it.
 func (n *Native) wrap(what string, err error) error {
-	if n.closing.Load() && !errors.Is(err, os.ErrClosed) {
+	if n.closing.Load() {
 		err = os.ErrClosed
+	} else if errors.Is(err, os.ErrClosed) {
+		err = errRemoved
 	}
 	return fmt.Errorf("tun: %s %s: %w", what, n.name, err)
 }

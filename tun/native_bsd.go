@@ -40,11 +40,7 @@ func adoptSystem(f *os.File, cfg Config) (system, string, bool, error) {
 		f.Close()
 		return nil, "", false, fmt.Errorf("tun: adopt %s: TAP devices exist on Linux only: %w", f.Name(), errors.ErrUnsupported)
 	}
-	mtu := cfg.MTU
-	if mtu == 0 {
-		mtu = DefaultMTU
-	}
-	dev, err := wgtun.CreateTUNFromFile(f, mtu) // closes f if it fails
+	dev, err := wgtun.CreateTUNFromFile(f, cfg.mtu()) // closes f if it fails
 	if err != nil {
 		return nil, "", false, fmt.Errorf("tun: adopt %s: %w", f.Name(), err)
 	}

@@ -18,7 +18,8 @@ const cloneDevice = "/dev/net/tun"
 // has to monitor the interface from goroutines of other network namespaces.
 type linux struct {
 	packets
-	ctl *control
+	file *os.File // belongs to packets
+	ctl  *control
 }
 
 // packets moves packets: wireguard for TUN, tap for TAP.
@@ -29,9 +30,40 @@ type packets interface {
 	close() error
 }
 
-func (l linux) mtu() (int, error) { return l.ctl.mtu() }
+func (l *linux) read(bufs [][]byte, sizes []int, offset int) (int, error) {
+	n, err := l.packets.read(bufs, sizes, offset)
+	if err != nil && err != errSkip && l.removed() {
+		err = errRemoved
+	}
+	return n, err
+}
 
-func (l linux) close() error {
+func (l *linux) write(bufs [][]byte, offset int) error {
+	err := l.packets.write(bufs, offset)
+	if err != nil && l.removed() {
+		err = errRemoved
+	}
+	return err
+}
+
+// removed reports whether the interface was deleted. The errors of reads and writes do
+// not tell: some are those of a closed file.
+func (l *linux) removed() bool {
+	conn, err := l.file.SyscallConn()
+	if err != nil {
+		return false
+	}
+	gone := false
+	err = conn.Control(func(fd uintptr) {
+		_, err := query(int(fd))
+		gone = errors.Is(err, unix.EBADFD)
+	})
+	return err == nil && gone
+}
+
+func (l *linux) mtu() (int, error) { return l.ctl.mtu() }
+
+func (l *linux) close() error {
 	return errors.Join(l.packets.close(), l.ctl.close())
 }
 
@@ -119,12 +151,11 @@ func adoptSystem(f *os.File, cfg Config) (system, string, bool, error) {
 		unix.Close(fd)
 		return fail("not a TUN or TAP device: %w", err)
 	}
+	// Whether IFF_NO_PI is set cannot be seen: TUNGETIFF reports a socket without filter
+	// in the same bit.
 	flags := ifr.Uint16()
 	tap := flags&unix.IFF_TAP != 0
 	switch {
-	case flags&unix.IFF_NO_PI == 0:
-		unix.Close(fd)
-		return fail("device has packet information headers: open it with IFF_NO_PI")
 	case tap && flags&unix.IFF_VNET_HDR != 0:
 		unix.Close(fd)
 		return fail("TAP device has offload headers: open it without IFF_VNET_HDR")
@@ -190,7 +221,8 @@ func attach(fd int, tap bool, mtu int, lenient bool) (system, string, error) {
 			ctl.close()
 			return nil, "", err
 		}
-		return linux{&tapDevice{file: os.NewFile(uintptr(fd), name)}, ctl}, name, nil
+		file := os.NewFile(uintptr(fd), name)
+		return &linux{&tapDevice{file}, file, ctl}, name, nil
 	}
 	if ifr.Uint16()&unix.IFF_VNET_HDR != 0 {
 		// An earlier owner may have chosen the longer header.
@@ -206,7 +238,7 @@ func attach(fd int, tap bool, mtu int, lenient bool) (system, string, error) {
 		ctl.close()
 		return nil, "", err
 	}
-	return linux{newWireguard(dev), ctl}, name, nil
+	return &linux{newWireguard(dev), dev.File(), ctl}, name, nil
 }
 
 // control asks the kernel about an interface over a socket. The socket belongs to the

@@ -174,6 +174,7 @@ func testTUN(t *testing.T) {
 			break
 		}
 	}
+	wantNoAllocs(t, n, conn, out[:100])
 }
 
 // TestTUNSegments sends one super-packet through the device, and reads it with as many
@@ -292,7 +293,12 @@ func testTAP(t *testing.T) {
 		t.Error("no error for a frame of 5 bytes")
 	}
 
-	dst := other
+	wantNoAllocs(t, n, conn, out)
+}
+
+// wantNoAllocs checks that writing out and reading a datagram of conn do not allocate.
+func wantNoAllocs(t *testing.T, n *Native, conn *net.UDPConn, out [][]byte) {
+	t.Helper()
 	if k := testing.AllocsPerRun(100, func() {
 		if _, err := n.Write(out, Headroom); err != nil {
 			t.Error(err)
@@ -302,13 +308,14 @@ func testTAP(t *testing.T) {
 	}
 	raw, err := conn.SyscallConn()
 	check(t, err)
-	to := unix.SockaddrInet4{Port: int(dst.Port()), Addr: dst.Addr().As4()}
+	to := unix.SockaddrInet4{Port: int(other.Port()), Addr: other.Addr().As4()}
 	send := func(fd uintptr) { err = unix.Sendto(int(fd), []byte("x"), 0, &to) }
 	const reads = 100
 	for range reads + 10 {
 		check(t, raw.Control(send))
 		check(t, err)
 	}
+	bufs, sizes := buffers(n.BatchSize(), 2048)
 	if k := testing.AllocsPerRun(reads, func() {
 		if _, err := n.Read(bufs, sizes, Headroom); err != nil {
 			t.Error(err)
@@ -362,10 +369,18 @@ func testInterfaceDeleted(t *testing.T) {
 		check(t, err)
 		check(t, netlink.LinkDel(link))
 		bufs, sizes := buffers(128, 2048)
-		if _, err := n.Read(bufs, sizes, Headroom); !errors.Is(err, os.ErrClosed) {
+		_, err = n.Read(bufs, sizes, Headroom)
+		if errors.Is(err, os.ErrClosed) || err == nil || !strings.Contains(err.Error(), "mltest0: the interface was removed") {
 			t.Errorf("Read = %v", err)
 		}
+		_, err = n.Write([][]byte{append(make([]byte, Headroom), udp4(other, host, nil)...)}, Headroom)
+		if errors.Is(err, os.ErrClosed) || err == nil || !strings.Contains(err.Error(), "mltest0: the interface was removed") {
+			t.Errorf("Write = %v", err)
+		}
 		check(t, n.Close())
+		if _, err := n.Read(bufs, sizes, Headroom); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("Read after Close = %v", err)
+		}
 	}
 }
 
@@ -484,7 +499,6 @@ func testFromFile(t *testing.T) {
 		{name: "TUN with offload", flags: unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR, mtu: 1300, batch: 128, cfg: Config{MTU: 1300}},
 		{name: "TAP", flags: unix.IFF_TAP | unix.IFF_NO_PI, tap: true, mtu: 1500, batch: 1},
 		{name: "TAP with offload", flags: unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR, want: "IFF_VNET_HDR"},
-		{name: "packet information", flags: unix.IFF_TUN, want: "IFF_NO_PI"},
 		{name: "TUN for TAP", flags: unix.IFF_TUN | unix.IFF_NO_PI, cfg: Config{TAP: true}, want: "not a TAP"},
 		{name: "no device", want: "not a TUN or TAP device"},
 		{name: "bad MTU", flags: unix.IFF_TUN | unix.IFF_NO_PI, cfg: Config{MTU: 3}, want: "MTU"},

@@ -1,7 +1,6 @@
 package tun
 
 import (
-	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +17,7 @@ func (t *tapDevice) read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	}
 	n, err := t.file.Read(bufs[0][offset:])
 	if err != nil {
-		return 0, gone(err)
+		return 0, err
 	}
 	sizes[0] = n
 	return 1, nil
@@ -26,20 +25,9 @@ func (t *tapDevice) read(bufs [][]byte, sizes []int, offset int) (int, error) {
 
 func (t *tapDevice) write(bufs [][]byte, offset int) error {
 	_, err := t.file.Write(bufs[0][offset:])
-	if err != nil {
-		return gone(err)
-	}
-	return nil
+	return err
 }
 
 func (t *tapDevice) batchSize() int { return 1 }
 
 func (t *tapDevice) close() error { return t.file.Close() }
-
-// gone maps the error of a device whose interface was deleted to os.ErrClosed.
-func gone(err error) error {
-	if errors.Is(err, unix.EBADFD) {
-		return os.ErrClosed
-	}
-	return err
-}

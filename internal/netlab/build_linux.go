@@ -3,10 +3,13 @@ package netlab
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,6 +22,7 @@ const module = "github.com/multilink-vpn/multilink"
 var builds struct {
 	mu   sync.Mutex
 	dir  string
+	life io.Closer // the process that removes dir does so when this closes
 	done map[string]build
 }
 
@@ -73,6 +77,10 @@ func openBuilds() error {
 	if err != nil {
 		return fmt.Errorf("directory for programs: %w", err)
 	}
+	if err := dependOnSources(); err != nil {
+		os.RemoveAll(dir)
+		return err
+	}
 	builds.dir = dir
 	tool, err := goBuild("internal/netlab/cmd/netlab")
 	if err != nil {
@@ -81,8 +89,7 @@ func openBuilds() error {
 	}
 	reap := exec.Command(tool, "reap", dir)
 	reap.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	// The pipe stays open as long as the process lives.
-	if _, err := reap.StdinPipe(); err == nil {
+	if builds.life, err = reap.StdinPipe(); err == nil {
 		err = reap.Start()
 	}
 	if err != nil {
@@ -91,6 +98,28 @@ func openBuilds() error {
 	}
 	builds.done = map[string]build{"internal/netlab/cmd/netlab": {path: tool}}
 	return nil
+}
+
+// dependOnSources makes the module's sources inputs of the test. The go command records
+// the files that a test looks at and caches its result until one of them changes; those
+// that goBuild compiles it would not know of.
+func dependOnSources() error {
+	mod, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return fmt.Errorf("find the module: %w", err)
+	}
+	root := filepath.Dir(string(mod))
+	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name != root && strings.HasPrefix(d.Name(), "."):
+			return fs.SkipDir
+		case strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go"):
+			_, err = os.Stat(name)
+		}
+		return err
+	})
 }
 
 func goBuild(dir string) (string, error) {

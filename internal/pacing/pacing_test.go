@@ -211,7 +211,7 @@ func TestUnpaced(t *testing.T) {
 	var p Pacer
 	for _, rate := range []uint64{0, math.MaxUint64} {
 		p.SetRate(rate)
-		p.Sent(epoch, 1<<40)
+		p.Sent(epoch, math.MaxInt)
 		if p.Delay(epoch) != 0 || !p.Ready().IsZero() || p.Budget(epoch) != math.MaxInt || p.Rate() != 0 {
 			t.Errorf("rate %d: delay %v, ready %v, budget %d", rate, p.Delay(epoch), p.Ready(), p.Budget(epoch))
 		}
@@ -237,7 +237,7 @@ func TestExtremes(t *testing.T) {
 		p := newPacer(rate)
 		p.Sent(epoch, math.MaxInt)
 		p.Sent(epoch, math.MaxInt)
-		if d := p.Delay(epoch); d < time.Duration(maxDebt/rate) {
+		if d := p.Delay(epoch); d < time.Duration(0.99*min(maxDebt, math.MaxInt*1e9)/float64(rate)) {
 			t.Errorf("rate %d: delay %v for an endless packet", rate, d)
 		}
 		if p.Delay(epoch.Add(1<<62)) != 0 && rate != 1 {
