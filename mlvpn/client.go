@@ -110,6 +110,40 @@ func (c *Client) RemoveLink(id LinkID) error {
 	return err
 }
 
+// ReplaceLink puts another transport in the place of a link's present one, which it
+// closes: a new socket after the host's addresses have changed, or when a NAT has
+// forgotten the old one. The link keeps its ID, its keys and its place in the session;
+// the server follows to the new address. The Client takes l over.
+func (c *Client) ReplaceLink(id LinkID, l link.Link) error {
+	var was, is *port
+	err := c.e.call(func(now time.Time) {
+		i := slices.IndexFunc(c.links, func(p *port) bool { return p.id == id })
+		if i < 0 {
+			return
+		}
+		was = c.links[i]
+		is = &port{cfg: was.cfg, id: id, link: l}
+		c.links[i] = is
+		if a := c.attempt; a != nil {
+			for j := range a.links {
+				if a.links[j] == was {
+					a.links[j] = is
+				}
+			}
+		}
+		c.e.sender.substitute(now, was, is)
+	})
+	if err == nil && was == nil {
+		err = fmt.Errorf("mlvpn: no link with ID %d", id)
+	}
+	if err != nil {
+		l.Close()
+		return err
+	}
+	c.e.removePort(was)
+	return c.e.addPort(is)
+}
+
 // place gives a new link a position in the session as it is, or asks for a new one.
 func (c *Client) place(now time.Time, p *port) {
 	ep := c.session.tx.current

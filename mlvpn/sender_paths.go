@@ -151,6 +151,23 @@ func (s *sender) abandon(now time.Time, gone *port, reason string) {
 	}
 }
 
+// substitute puts one port in the place of another.
+func (s *sender) substitute(now time.Time, was, is *port) {
+	for ses := range s.sessions {
+		for _, ep := range ses.tx.epochs() {
+			for _, p := range ep.tx.active {
+				if p.tx.port == was {
+					s.emptyOutbox(p)
+					p.tx.port = is
+					p.tx.monitor.ProbeNow(now)
+					p.updateView()
+				}
+			}
+		}
+		s.timers.set(ses, now)
+	}
+}
+
 // exhausted gives up a path whose key must not be used any more.
 func (s *sender) exhausted(now time.Time, p *pathState, err error) {
 	p.tx.monitor.Fail(now)

@@ -1,0 +1,91 @@
+// Command mlvpn bonds several internet lines into one encrypted tunnel, as an
+// mlvpn.conf describes it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/multilink-vpn/multilink/internal/daemon"
+)
+
+func main() {
+	if err := rootCommand().Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "mlvpn:", err)
+		os.Exit(1)
+	}
+}
+
+// rootCommand returns the daemon's command line. The options are MLVPN's.
+func rootCommand() *cobra.Command {
+	var (
+		opts             daemon.Options
+		debugging, quiet bool
+		verbosity        int
+	)
+	cmd := &cobra.Command{
+		Use:     "mlvpn -c FILE",
+		Short:   "Bond several internet lines into one encrypted tunnel",
+		Version: version(),
+		Args:    cobra.NoArgs,
+		// Errors are printed once, by main, and a failure at run time is no reason to
+		// explain the options.
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.Config == "" {
+				return errors.New("no configuration file: name one with -c FILE, or try `mlvpn demo`")
+			}
+			opts.Log = newLogger(debugging || verbosity > 0, quiet, opts.Name)
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return daemon.Run(ctx, opts)
+		},
+	}
+	cmd.SetContext(context.Background())
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	f := cmd.Flags()
+	f.StringVarP(&opts.Config, "config", "c", "", "the configuration `FILE`")
+	f.StringVarP(&opts.Name, "name", "n", "", "the `NAME` of this instance in logs and at the peer")
+	f.StringVarP(&opts.User, "user", "u", "", "the `USER` to run as once privileges are no longer needed")
+	f.BoolVar(&opts.AllowRoot, "yes-run-as-root", false, "go on as root")
+	f.BoolVar(&debugging, "debug", false, "log details")
+	f.CountVarP(&verbosity, "verbose", "v", "log details")
+	f.BoolVarP(&quiet, "quiet", "q", false, "log only warnings and errors")
+	f.BoolP("version", "V", false, "print the version")
+	cmd.SetVersionTemplate("mlvpn {{.Version}}\n")
+	cmd.AddCommand(demoCommand())
+	return cmd
+}
+
+// newLogger returns the daemon's log, on standard error: who starts it decides where
+// that goes.
+func newLogger(details, quiet bool, name string) *slog.Logger {
+	level := slog.LevelInfo
+	switch {
+	case details:
+		level = slog.LevelDebug
+	case quiet:
+		level = slog.LevelWarn
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	if name != "" {
+		log = log.With("name", name)
+	}
+	return log
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

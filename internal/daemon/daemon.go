@@ -1,0 +1,248 @@
+// Package daemon runs a tunnel as an mlvpn.conf describes it: it is what the command
+// mlvpn does, apart from its command line.
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/conf"
+	"github.com/multilink-vpn/multilink/internal/netif"
+	"github.com/multilink-vpn/multilink/internal/privdrop"
+	"github.com/multilink-vpn/multilink/mlvpn"
+	"github.com/multilink-vpn/multilink/reorder"
+	"github.com/multilink-vpn/multilink/tun"
+)
+
+// Options are what the command line adds to the configuration file.
+type Options struct {
+	// Config is the path of the configuration file.
+	Config string
+
+	// Name tells this instance from others in logs, and a client from others with the
+	// same password. Empty is the host's name.
+	Name string
+
+	// User is the account to run as once everything that needs root is done. Empty
+	// keeps the account that the process was started by.
+	User string
+
+	// AllowRoot lets the process go on as root.
+	AllowRoot bool
+
+	// Log receives what the operator should know. Required.
+	Log *slog.Logger
+}
+
+// defaultMTU makes the plaintext of a full packet, frame header included, a multiple
+// of 128 bytes, which AES-GCM seals fastest; it fits any path of 1500 bytes.
+const defaultMTU = 1400
+
+// hookGrace is how long the status command may still run when the daemon stops.
+const hookGrace = 10 * time.Second
+
+// A tunnel is either end, as mlvpn.Client and mlvpn.Server implement it.
+type tunnel interface {
+	Run(ctx context.Context) error
+}
+
+// Run reads the configuration and carries packets until ctx is done, or something
+// fails for good. Everything that can be checked is checked before anything is
+// started; what was started is undone.
+func Run(ctx context.Context, opts Options) error {
+	c, err := load(opts)
+	if err != nil {
+		return err
+	}
+	if err := checkUser(opts); err != nil {
+		return err
+	}
+	keys, err := parseKeys(c)
+	if err != nil {
+		return err
+	}
+	events, err := newEvents(c, opts.Log)
+	if err != nil {
+		return err
+	}
+
+	// From here on, what fails must undo what came before.
+	var undo cleanup
+	defer undo.run()
+	var sockets []serverSocket
+	if c.Mode == conf.Server {
+		if sockets, err = listen(c); err != nil {
+			return err
+		}
+		undo.add(func() { closeSockets(sockets) })
+	}
+	mtu := cmp.Or(c.MTU, defaultMTU)
+	dev, err := tun.Open(tun.Config{Name: c.Interface, MTU: mtu, TAP: c.Device == conf.TAP})
+	if err != nil {
+		return err
+	}
+	undo.add(func() { dev.Close() })
+	if name, err := dev.Name(); err == nil {
+		opts.Log.Info("tunnel device opened", "interface", name, "mtu", mtu)
+	}
+	if c.StatusCommand == "" {
+		if err := netif.Configure(interfaceConfig(c, mtu)); err != nil {
+			return err
+		}
+	}
+	if opts.User != "" {
+		if err := privdrop.Drop(opts.User, keptCapabilities(c)...); err != nil {
+			return err
+		}
+		opts.Log.Info("running without privileges", "user", opts.User)
+	}
+
+	shared := mlvpn.Config{
+		Device:      dev,
+		Ethernet:    c.Device == conf.TAP,
+		Key:         keys.private,
+		PasswordKey: keys.password,
+		Network:     c.Network,
+		Reorder:     reorder.Config{Window: c.ReorderBuffer},
+		Logger:      opts.Log,
+		OnEvent:     events.handle,
+	}
+	var background sync.WaitGroup
+	defer background.Wait()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+
+	var t tunnel
+	if c.Mode == conf.Server {
+		t, err = newServer(c, keys, shared, sockets)
+	} else {
+		t, err = newClient(ctx, c, keys, shared, opts, events, &background)
+	}
+	if err != nil {
+		return err
+	}
+	undo.forget() // the tunnel owns the device and the sockets now
+	events.start(&background)
+	opts.Log.Info("started", "mode", c.Mode, "links", len(c.Links), "config", c.File)
+	err = t.Run(ctx)
+	stop(err)
+	events.stop(hookGrace)
+	if errors.Is(err, context.Canceled) {
+		opts.Log.Info("stopped")
+		return nil
+	}
+	return err
+}
+
+// load reads the configuration, and logs its warnings.
+func load(opts Options) (*conf.Config, error) {
+	c, warnings, err := conf.Options{GeneratePassword: crypto.GeneratePassword}.Load(opts.Config)
+	for _, w := range warnings {
+		opts.Log.Warn(w.String())
+	}
+	return c, err
+}
+
+// checkUser refuses to run as root by accident.
+func checkUser(opts Options) error {
+	if opts.User != "" {
+		_, err := privdrop.Lookup(opts.User)
+		return err
+	}
+	if os.Geteuid() == 0 && !opts.AllowRoot {
+		return errors.New("refusing to run as root: name an account to run as with --user, or insist with --yes-run-as-root")
+	}
+	return nil
+}
+
+// keptCapabilities returns what a daemon without root still needs.
+func keptCapabilities(*conf.Config) []privdrop.Cap { return nil }
+
+// interfaceConfig returns how the interface is to be, for a daemon that has no status
+// command to set it up.
+func interfaceConfig(c *conf.Config, mtu int) netif.Config {
+	n := netif.Config{Name: c.Interface, MTU: mtu, Peer4: c.IP4Gateway, Peer6: c.IP6Gateway}
+	for _, p := range []netip.Prefix{c.IP4, c.IP6} {
+		if p.IsValid() {
+			n.Addrs = append(n.Addrs, p)
+		}
+	}
+	n.Routes = append(append(n.Routes, c.IP4Routes...), c.IP6Routes...)
+	return n
+}
+
+// keyring holds the parsed secrets of a configuration.
+type keyring struct {
+	private   crypto.PrivateKey
+	peer      crypto.PublicKey
+	preshared crypto.PresharedKey
+	password  crypto.PresharedKey
+}
+
+func parseKeys(c *conf.Config) (k keyring, err error) {
+	fail := func(key string, err error) (keyring, error) {
+		return keyring{}, fmt.Errorf("%s: %s in [general]: %w", c.File, key, err)
+	}
+	if c.PrivateKey == "" {
+		if k.password, err = crypto.PasswordKey(c.Password, c.Network); err != nil {
+			return fail("password", err)
+		}
+		return k, nil
+	}
+	if k.private, err = crypto.ParsePrivateKey(c.PrivateKey); err != nil {
+		return fail("private_key", err)
+	}
+	if k.peer, err = crypto.ParsePublicKey(c.PeerKey); err != nil {
+		return fail("peer_key", err)
+	}
+	if c.PresharedKey != "" {
+		if k.preshared, err = crypto.ParsePresharedKey(c.PresharedKey); err != nil {
+			return fail("preshared_key", err)
+		}
+	}
+	return k, nil
+}
+
+// linkConfig turns a section of the configuration into what the library wants.
+func linkConfig(l *conf.Link) mlvpn.LinkConfig {
+	return mlvpn.LinkConfig{
+		Name:             l.Name,
+		Bandwidth:        l.BandwidthUpload,
+		PeerBandwidth:    l.BandwidthDownload,
+		Fallback:         l.FallbackOnly,
+		Timeout:          l.Timeout,
+		LossTolerance:    tolerance(l.LossTolerance),
+		LatencyTolerance: l.LatencyTolerance,
+	}
+}
+
+// tolerance turns per cent into a fraction. 100 % is no limit, which the library
+// spells 0; its smallest fraction stands for 0 %.
+func tolerance(percent int) float64 {
+	switch percent {
+	case 100:
+		return 0
+	case 0:
+		return 1e-9
+	}
+	return float64(percent) / 100
+}
+
+// cleanup undoes what was done, last first.
+type cleanup []func()
+
+func (c *cleanup) add(f func()) { *c = append(*c, f) }
+func (c *cleanup) forget()      { *c = nil }
+func (c *cleanup) run() {
+	for i := len(*c) - 1; i >= 0; i-- {
+		(*c)[i]()
+	}
+}

@@ -1,0 +1,156 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/multilink-vpn/multilink/internal/conf"
+	"github.com/multilink-vpn/multilink/internal/hook"
+	"github.com/multilink-vpn/multilink/mlvpn"
+)
+
+// events passes what happens to the status command, in MLVPN's terms, and to the
+// keepers of a client's links.
+type events struct {
+	log     *slog.Logger
+	runner  *hook.Runner // nil without a status command
+	watches map[string]chan bool
+
+	// The following is only accessed by handle.
+	up       map[linkKey]bool // links that work
+	sessions int              // that are up
+}
+
+// linkKey names a link: on a server, each client has links of the same names.
+type linkKey struct{ peer, link string }
+
+func newEvents(c *conf.Config, log *slog.Logger) (*events, error) {
+	e := &events{log: log, watches: make(map[string]chan bool), up: make(map[linkKey]bool)}
+	if c.StatusCommand == "" {
+		return e, nil
+	}
+	mtu := c.MTU
+	if mtu == 0 {
+		mtu = defaultMTU
+	}
+	var err error
+	e.runner, err = hook.New(hook.Config{
+		Path:       c.StatusCommand,
+		Interface:  c.Interface,
+		IP4:        prefixText(c.IP4),
+		IP6:        prefixText(c.IP6),
+		IP4Gateway: addrText(c.IP4Gateway),
+		IP6Gateway: addrText(c.IP6Gateway),
+		IP4Routes:  routesText(c.IP4Routes),
+		IP6Routes:  routesText(c.IP6Routes),
+		MTU:        mtu,
+		Log:        log,
+	})
+	return e, err
+}
+
+// watch returns where the link called name reports that it went down or up: only the
+// latest news is kept. It must be called before the tunnel runs.
+func (e *events) watch(name string) <-chan bool {
+	ch := make(chan bool, 1)
+	e.watches[name] = ch
+	return ch
+}
+
+// start runs the status command's queue.
+func (e *events) start(background *sync.WaitGroup) {
+	if e.runner != nil {
+		background.Go(func() { e.runner.Run(context.Background()) })
+	}
+}
+
+// stop reports the links and sessions that are still up as down and waits for the
+// status command.
+func (e *events) stop(grace time.Duration) {
+	if e.runner == nil {
+		return
+	}
+	for k := range e.up {
+		e.runner.Post(hook.Event{Type: hook.RtunDown, Link: k.link})
+	}
+	if e.sessions > 0 {
+		e.runner.Post(hook.Event{Type: hook.TuntapDown})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := e.runner.Drain(ctx); err != nil {
+		e.log.Warn("the status command did not finish", "err", err)
+	}
+}
+
+// handle is the tunnel's OnEvent.
+func (e *events) handle(ev mlvpn.Event) {
+	key := linkKey{ev.Peer, ev.Link}
+	switch ev.Kind {
+	case mlvpn.LinkUp, mlvpn.LinkDegraded:
+		e.tell(ev.Link, false)
+		if !e.up[key] {
+			e.up[key] = true
+			e.post(hook.Event{Type: hook.RtunUp, Link: ev.Link})
+		}
+	case mlvpn.LinkDown:
+		e.tell(ev.Link, true)
+		if e.up[key] {
+			delete(e.up, key)
+			e.post(hook.Event{Type: hook.RtunDown, Link: ev.Link})
+		}
+	case mlvpn.SessionUp:
+		if e.sessions++; e.sessions == 1 {
+			e.post(hook.Event{Type: hook.TuntapUp})
+		}
+	case mlvpn.SessionDown:
+		if e.sessions--; e.sessions == 0 {
+			e.post(hook.Event{Type: hook.TuntapDown})
+		}
+	}
+}
+
+func (e *events) post(ev hook.Event) {
+	if e.runner != nil {
+		e.runner.Post(ev)
+	}
+}
+
+// tell gives a link's keeper the latest news.
+func (e *events) tell(link string, down bool) {
+	ch := e.watches[link]
+	if ch == nil {
+		return
+	}
+	select {
+	case <-ch:
+	default:
+	}
+	ch <- down
+}
+
+func prefixText(p netip.Prefix) string {
+	if !p.IsValid() {
+		return ""
+	}
+	return p.String()
+}
+
+func addrText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+func routesText(routes []netip.Prefix) string {
+	text := make([]string, len(routes))
+	for i, r := range routes {
+		text[i] = r.String()
+	}
+	return strings.Join(text, " ")
+}
