@@ -18,6 +18,7 @@ type Client struct {
 	e       *engine
 	cfg     ClientConfig
 	session *Session
+	number  uint64 // constant: tells this client from others with the same password
 
 	// The following is owned by the sender.
 	links    []*port
@@ -44,6 +45,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	c := &Client{cfg: cfg}
 	c.e = newEngine(cfg.Config, c)
+	c.number = c.e.sender.rng.Uint64() | 1
 	c.session = &Session{e: c.e, peer: "server", allowed: cfg.Allowed}
 	return c, nil
 }
@@ -237,6 +239,9 @@ func (c *Client) begin(now time.Time) error {
 		next:      now,
 	}
 	hello := wire.Params{AEADs: crypto.Supported(), Indices: a.own, Name: c.cfg.Name, Prefixes: c.cfg.Prefixes, Ethernet: c.cfg.Ethernet}
+	if c.cfg.password() {
+		hello.Client = c.number
+	}
 	noise, err := initiator.Init(nil, hello.Append(nil))
 	if err != nil {
 		s.release(a.own)
@@ -326,6 +331,6 @@ func (c *Client) handshake(now time.Time, m *senderMsg) {
 // route implements side: everything goes to the server.
 func (c *Client) route(_ *packet, dst []*Session) []*Session { return append(dst, c.session) }
 
-func (c *Client) learned(*Session, hostAddr)    {}
-func (c *Client) established(time.Time, *epoch) {}
-func (c *Client) ended(*Session)                {}
+func (c *Client) learned(*Session, hostAddr) {}
+func (c *Client) changed(*Session, bool)     {}
+func (c *Client) ended(*Session)             {}
