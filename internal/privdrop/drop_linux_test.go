@@ -32,9 +32,11 @@ func child(t *testing.T, part string) string {
 	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), childEnv+"="+part)
 	cmd.Dir = "/"
-	out, err := cmd.CombinedOutput()
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
 	if err != nil || !strings.HasSuffix(string(out), "DONE\n") {
-		t.Fatalf("%s: %v\n%s", part, err, out)
+		t.Fatalf("%s: %v\n%s%s", part, err, out, stderr.String())
 	}
 	return string(out)
 }
