@@ -39,7 +39,12 @@ func inNamespace(t *testing.T, f func(t *testing.T)) {
 // addTUN creates a TUN device that lasts as long as the namespace.
 func addTUN(t *testing.T, name string) {
 	t.Helper()
-	tun := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: name}, Mode: netlink.TUNTAP_MODE_TUN, Flags: netlink.TUNTAP_NO_PI | netlink.TUNTAP_ONE_QUEUE}
+	addDevice(t, name, netlink.TUNTAP_MODE_TUN)
+}
+
+func addDevice(t *testing.T, name string, mode netlink.TuntapMode) {
+	t.Helper()
+	tun := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: name}, Mode: mode, Flags: netlink.TUNTAP_NO_PI | netlink.TUNTAP_ONE_QUEUE}
 	if err := netlink.LinkAdd(tun); err != nil {
 		t.Errorf("create %s: %v", name, err)
 		return
@@ -164,6 +169,18 @@ func testConfigure(t *testing.T) {
 		}
 		wantState(t, when, "ml0", "up mtu 1372", "addr 10.99.0.1/24", "route 172.16.0.0/12")
 	}
+}
+
+// TestTAP wants an IPv6 address that can be used at once, although the interface could
+// look for others that have it.
+func TestTAP(t *testing.T) { inNamespace(t, testTAP) }
+
+func testTAP(t *testing.T) {
+	addDevice(t, "ml0", netlink.TUNTAP_MODE_TAP)
+	if err := Configure(Config{Name: "ml0", MTU: 1400, Addrs: pfx("fd00::1/64")}); err != nil {
+		t.Error(err)
+	}
+	wantState(t, "configured", "ml0", "up mtu 1400", "addr fd00::1/64")
 }
 
 func TestPeerOutside(t *testing.T) { inNamespace(t, testPeerOutside) }
