@@ -91,7 +91,8 @@ func (c *Client) AddLink(l link.Link, cfg LinkConfig) (LinkID, error) {
 	return p.id, c.e.addPort(p)
 }
 
-// RemoveLink takes a link out of use and closes it.
+// RemoveLink takes a link out of use, tells the server, and closes it. What the server
+// has sent on it and is still under way is lost.
 func (c *Client) RemoveLink(id LinkID) error {
 	var gone *port
 	err := c.e.call(func(now time.Time) {
@@ -101,7 +102,7 @@ func (c *Client) RemoveLink(id LinkID) error {
 		}
 		gone = c.links[i]
 		c.links = slices.Delete(c.links, i, i+1)
-		c.e.sender.abandon(now, gone, "removed")
+		c.e.sender.dismiss(now, gone)
 	})
 	if err == nil && gone == nil {
 		err = fmt.Errorf("mlvpn: no link with ID %d", id)

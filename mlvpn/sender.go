@@ -402,7 +402,8 @@ func (s *sender) goodbye(now time.Time) {
 	}
 }
 
-const closeCopies = 3
+// lastWords is how often something is said that nobody will ask for again.
+const lastWords = 3
 
 func (s *sender) sendClose(now time.Time, ses *Session, reason wire.Reason) {
 	c := control{has: hasClose, closing: wire.Close{Reason: reason}}
@@ -411,7 +412,7 @@ func (s *sender) sendClose(now time.Time, ses *Session, reason wire.Reason) {
 			if p.tx.monitor.State() == path.Down {
 				continue
 			}
-			for range closeCopies {
+			for range lastWords {
 				s.control(now, p, &c)
 			}
 			s.flushPath(now, p)

@@ -124,6 +124,10 @@ func (s *sender) told(now time.Time, p *pathState, info wire.PathInfo) {
 	if t.monitor == nil {
 		return
 	}
+	if info.Tier == wire.TierNone {
+		s.leave(now, p, "the peer has removed the link")
+		return
+	}
 	t.peerName = info.Name
 	if t.port.cfg.Bandwidth == 0 {
 		t.cfg.Bandwidth = info.Weight
@@ -135,6 +139,25 @@ func (s *sender) told(now time.Time, p *pathState, info wire.PathInfo) {
 // portGone is told that a port's reader has ended.
 func (s *sender) portGone(now time.Time, gone *port, err error) {
 	s.abandon(now, gone, (&LinkError{Link: gone.cfg.Name, Op: "receive", Err: err}).Error())
+}
+
+// dismiss tells the peer that the paths of a port will not be used any more, and takes
+// them out of use.
+func (s *sender) dismiss(now time.Time, gone *port) {
+	c := control{has: hasInfo, info: wire.PathInfo{Tier: wire.TierNone}}
+	for ses := range s.sessions {
+		for _, ep := range ses.tx.epochs() {
+			for _, p := range ep.tx.active {
+				if p.tx.port == gone {
+					for range lastWords {
+						s.control(now, p, &c)
+					}
+					s.flushPath(now, p)
+				}
+			}
+		}
+	}
+	s.abandon(now, gone, "removed")
 }
 
 // abandon takes the paths of a port out of use.
