@@ -28,6 +28,7 @@
 //   - Certain loss. Let s be the stamp of the first packet in order behind the hole;
 //     what is missing has a lower one. It is lost when every active link has
 //     delivered a stamp of s or newer. With one active link, that is at once.
+//
 //   - Deadline. Let p be the packet behind the hole that arrived first. The time is
 //
 //     arrival(p) + max over active links of high(link) - delay(p) + Slack
@@ -37,6 +38,7 @@
 //     path delays with such timers. delay(p) is that of the packet itself, which is
 //     exact even when the link's delay is changing. A link that is silent cannot
 //     prove a loss, so then the deadline decides.
+//
 //   - Window. As many packets are held as Config.Window allows; then the hole with
 //     the earliest deadline is given up. Or a flow runs further ahead of its hole
 //     than its ring reaches; then as many orders are given up as that takes.

@@ -37,7 +37,7 @@
 // therefore keeps exact shares, and a path that was held back for long does not take
 // everything afterwards. A path that is not usable, or not of the rank in use, or not
 // given at all, does not fall behind: it starts again at v. A path that is ahead of v
-// stays so, up to 64 MiB at 1 B/s, also while it is gone.
+// stays so, up to 2^26 s of virtual time, also while it is gone.
 //
 // When a weight changes, a lead or lag stays the same number of bytes. A path
 // without a weight counts as the mean of the known weights of the usable paths of
