@@ -340,16 +340,82 @@ func TestMemoryIsBounded(t *testing.T) {
 			}
 		}
 	}
-	entries := 0
-	for _, f := range b.core.flows {
-		entries += len(f.ring)
-	}
-	for _, free := range b.core.rings.free {
-		for _, r := range free {
-			entries += len(r)
+	// Now every flow is drained, so all rings are free.
+	b.Flush()
+	for {
+		if _, ok := b.Pop(epoch); !ok {
+			break
 		}
 	}
-	if limit := 8*4096 + 2*256*minRing; entries > limit || b.Len() > 4096 || len(b.vals) > 4097 {
-		t.Errorf("rings have %d entries, limit %d; holds %d in %d", entries, limit, b.Len(), len(b.vals))
+	for i, f := range b.core.flows {
+		if f.ring != nil {
+			t.Fatalf("flow %d keeps a ring of %d while it holds nothing", i, len(f.ring))
+		}
+	}
+	large, small := 0, 0
+	for class, free := range b.core.rings.free {
+		for _, r := range free {
+			if class > 0 {
+				large += len(r)
+			} else {
+				small += len(r)
+			}
+		}
+	}
+	if large > 8*4096 || large != b.core.rings.used || small > 256*minRing {
+		t.Errorf("rings have %d entries in use of %d, and %d small ones", large, b.core.rings.used, small)
+	}
+	if len(b.vals) > 4097 {
+		t.Errorf("%d slots for a window of 4096", len(b.vals))
+	}
+}
+
+func TestDuplicateWindow(t *testing.T) {
+	b := New[int](Config{})
+	b.SetLink(0, true)
+	push := func(order int) Verdict {
+		return b.Push(epoch, Packet{Order: uint16(order), Stamp: uint32(order)}, 0)
+	}
+	for i := range 2000 {
+		if i != 10 && i != 1500 {
+			if v := push(i); v != Next {
+				t.Fatalf("packet %d: %v", i, v)
+			}
+		}
+	}
+	for _, want := range []struct {
+		order   int
+		verdict Verdict
+	}{{1999, Duplicate}, {976, Duplicate}, {1500, Late}, {1500, Duplicate}, {10, Late}, {975, Late}} {
+		if v := push(want.order); v != want.verdict {
+			t.Errorf("order %d when 2000 is next: %v, want %v", want.order, v, want.verdict)
+		}
+	}
+}
+
+func TestDelayStats(t *testing.T) {
+	var s delayStats
+	for i := range int64(1000) {
+		s.add(i*int64(ms), i%10*int64(ms)) // 0 to 9 ms; every fourth is sampled
+	}
+	want := func(story string, now, want time.Duration) {
+		t.Helper()
+		got := time.Duration(s.high(int64(now)))
+		t.Logf("# %s: %v", story, got)
+		if got != want {
+			t.Errorf("%s: %v, want %v", story, got, want)
+		}
+	}
+	want("90 %", time.Second, 8*ms)
+	for i := range int64(40) {
+		s.add(int64(time.Second)+i*int64(100*time.Microsecond), 50*int64(ms))
+	}
+	if h := time.Duration(s.high(int64(time.Second + 4*ms))); h < 45*ms {
+		t.Errorf("after 40 packets of 50 ms: %v", h)
+	}
+	want("silent", 4*time.Second, 0)
+	s.add(int64(5*time.Second), int64(7*ms))
+	if s.n != 1 {
+		t.Errorf("%d samples, want only the new one", s.n)
 	}
 }

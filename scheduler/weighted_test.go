@@ -128,6 +128,41 @@ func TestHeldBackDoesNotBurst(t *testing.T) {
 	l.wantSent("once", 2000, 100_000, 100_000)
 }
 
+func TestAwayDoesNotBurst(t *testing.T) {
+	l := newLine(t, 1_250_000, 1_250_000)
+	l.paths[1].Usable = false
+	l.send(1000, 1000, scheduler.Bulk)
+	l.paths[1].Usable = true
+	clear(l.sent)
+	l.send(200, 1000, scheduler.Bulk)
+	l.wantSent("it starts again at virtual time", 1000, 100_000, 100_000)
+}
+
+// TestVirtualTimeIsMonotone adds a path while another uses its credit.
+func TestVirtualTimeIsMonotone(t *testing.T) {
+	l := newLine(t, 1_250_000, 1_250_000)
+	l.paths[1].Ready = epoch.Add(time.Second)
+	l.send(1000, 1000, scheduler.Bulk)
+	l.now = epoch.Add(time.Second)
+	l.send(1, 1000, scheduler.Bulk)
+	clear(l.sent)
+	l.paths = append(l.paths, scheduler.Path{ID: 2, Usable: true, Weight: 1_250_000})
+	l.send(15+30, 1000, scheduler.Bulk)
+	l.wantSent("the new path has no part in it", 2000, 10_000, 25_000, 10_000)
+}
+
+func TestTiesDoNotDependOnIndex(t *testing.T) {
+	a, b := newLine(t, 5, 5, 5), newLine(t, 5, 5, 5)
+	b.paths[0], b.paths[2] = b.paths[2], b.paths[0]
+	for i := range 100 {
+		a.send(1, 1000, scheduler.Bulk)
+		b.send(1, 1000, scheduler.Bulk)
+		if fmt.Sprint(a.sent) != fmt.Sprint(b.sent) {
+			t.Fatalf("after %d packets %v and, with paths reversed, %v", i+1, a.sent, b.sent)
+		}
+	}
+}
+
 // TestPacedBelowCapacity offers 90 % of what pacers of exactly the weights let
 // through: held back every now and then, paths still get their exact share.
 func TestPacedBelowCapacity(t *testing.T) {
@@ -169,6 +204,18 @@ func TestDebtSurvivesAbsence(t *testing.T) {
 		l.paths = append([]scheduler.Path{gone}, l.paths...)
 	}
 	l.wantSent("a path that comes and goes is still slow", 2000, 0, 2_000_000)
+}
+
+func TestDebtIsPaidWhileAbsent(t *testing.T) {
+	l := newLine(t, 1000, 1_000_000)
+	l.send(2, 1000, scheduler.Bulk) // path 0 is now 1 s ahead
+	gone := l.paths[0]
+	l.paths = l.paths[1:]
+	l.send(2000, 1000, scheduler.Bulk) // 2 s
+	l.paths = append(l.paths, gone)
+	clear(l.sent)
+	l.send(2, 1000, scheduler.Bulk)
+	l.wantSent("its turn again", 0, 1000, 1000)
 }
 
 func TestInteractive(t *testing.T) {
