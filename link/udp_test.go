@@ -147,19 +147,6 @@ func TestUDPRefused(t *testing.T) {
 	}
 }
 
-func TestUDPTooLargeForInterface(t *testing.T) {
-	// Larger than any IPv4 datagram, and than the MTU of loopback allows unfragmented.
-	l := dialUDP(t, link.UDPConfig{Remote: freePort(t, loopback6), MTU: 65507})
-	big := make([]byte, 65507)
-	n, err := l.Send([][]byte{big[:100], big, big[:100]})
-	if runtime.GOOS == "linux" && (n != 1 || err != link.ErrTooLarge) {
-		t.Skipf("loopback takes %d bytes: n = %d, %v", len(big), n, err)
-	}
-	if n, err := l.Send([][]byte{big[:100]}); n != 1 {
-		t.Errorf("Send after ErrTooLarge: %v", err)
-	}
-}
-
 // A burst is received in few calls, with datagrams dropped that do not fit.
 func TestUDPDrain(t *testing.T) {
 	s := listenUDP(t, "127.0.0.1:0")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -116,12 +117,14 @@ func receiveFrom(s link.Socket, d time.Duration) ([]arrival, error) {
 func introduce(s link.Socket, l link.Link) (link.Addr, error) {
 	lim := limitsFor(Traits{})
 	e := &end{name: "client", l: l, mtu: l.MTU(), lim: lim}
-	done := make(chan struct{})
-	defer close(done)
 	if err := e.sendAll([][]byte{hello}); err != nil {
 		return link.Addr{}, err
 	}
-	go func() {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait() // the caller sends over l next
+	defer close(done)
+	wg.Go(func() {
 		for {
 			select {
 			case <-done:
@@ -130,7 +133,7 @@ func introduce(s link.Socket, l link.Link) (link.Addr, error) {
 				_, _ = l.Send([][]byte{hello})
 			}
 		}
-	}()
+	})
 	got, err := receiveFrom(s, lim.patience)
 	if err != nil {
 		return link.Addr{}, violated(sOrigin, "ReceiveFrom, while a client was sending: %v", err)
