@@ -90,7 +90,7 @@ func testStreamInput(t *testing.T) {
 		{"end in a header", "\x00\x02hi\x00", []string{"hi"}, io.ErrUnexpectedEOF},
 		{"end in a frame", "\x00\x02h", nil, io.ErrUnexpectedEOF},
 		{"longer than the buffer", "\x00\x0bhello world\x00\x02hi", []string{"hi"}, io.EOF},
-		{"longer than the MTU", "\x00\x02hi\x00\x15aaaaaaaaaaaaaaaaaaaaa", []string{"hi"}, io.EOF},
+		{"longer than the MTU", "\x00\x02hi\x00\x15aaaaaaaaaaaaaaaaaaaaa\x00\x02no", []string{"hi"}, io.EOF},
 	} {
 		for _, chunk := range []int{1, 3, 100} {
 			a, b := net.Pipe()

@@ -392,7 +392,7 @@ func repeat(pkt []byte, n int) [][]byte {
 
 func testSendDoesNotWait(c *pair) error {
 	const (
-		volume   = 32 << 20
+		volume   = 16 << 20
 		refusals = 200
 	)
 	pkts := repeat(make([]byte, min(c.a.mtu, 1400)), 32)

@@ -154,6 +154,8 @@ type pump struct {
 	done  chan struct{}
 	ready chan struct{} // holds an element when queue or err may have changed
 
+	failures int // calls of Receive in a row that failed; only accessed by run
+
 	mu    sync.Mutex // guards the following
 	queue [][]byte
 	err   error // violation
@@ -207,7 +209,9 @@ func (p *pump) run(n, size int) {
 			slab[i] = canary
 		}
 		old = slab
-		if err != nil && p.over(err) {
+		if err == nil {
+			p.failures = 0
+		} else if p.over(err) {
 			return
 		}
 	}
@@ -241,7 +245,8 @@ func (p *pump) take(bufs [][]byte, sizes []int, got int, err error) error {
 func (p *pump) over(err error) bool {
 	final := errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF)
 	if !final {
-		time.Sleep(p.e.lim.pause)
+		p.failures++
+		time.Sleep(p.e.lim.pause * time.Duration(min(p.failures, 50)))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

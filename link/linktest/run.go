@@ -91,7 +91,10 @@ func newPair(a, b link.Link, tr Traits) *pair {
 }
 
 // receive starts a pump on e with enough room for what the peer may send.
-func (c *pair) receive(e *end) *pump { return c.receiveWith(e, 32, max(c.a.mtu, c.b.mtu)+1) }
+func (c *pair) receive(e *end) *pump {
+	size := max(c.a.mtu, c.b.mtu) + 1
+	return c.receiveWith(e, min(max(inFlight/size, 2), 32), size)
+}
 
 func (c *pair) receiveWith(e *end, bufs, size int) *pump {
 	p := e.startPump(bufs, size)
