@@ -1,11 +1,17 @@
 package mlvpn
 
 import (
+	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
+	"testing"
+	"time"
 
+	"github.com/multilink-vpn/multilink/crypto"
 	"github.com/multilink-vpn/multilink/link"
+	"github.com/multilink-vpn/multilink/tun/tuntest"
 )
 
 // A memQueue is one direction of a link in memory: datagrams in pooled buffers, so
@@ -84,6 +90,12 @@ func (q *memQueue) take(bufs [][]byte, sizes []int, from []link.Addr) (int, erro
 	}
 }
 
+func (q *memQueue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.queue) - q.head
+}
+
 func (q *memQueue) close() { q.once.Do(func() { close(q.closed) }) }
 
 // A memLink and a memSocket are the two ends of a link in memory without any
@@ -156,4 +168,120 @@ func (s *memSocket) MTU() int { return memMTU }
 func (s *memSocket) Close() error {
 	s.in.close()
 	return nil
+}
+
+// BenchmarkPair is a whole client and server, with their goroutines, over links in
+// memory, in one direction. One operation is one packet.
+func BenchmarkPair(b *testing.B) {
+	for _, links := range []int{1, 4} {
+		for _, size := range []int{64, 1400} {
+			b.Run(fmt.Sprintf("links=%d/size=%d", links, size), func(b *testing.B) {
+				d := newDuct(b, links, size, 16)
+				d.carry(4096)
+				before, lateBefore := d.sdev.counts()
+				b.SetBytes(int64(size))
+				b.ReportAllocs()
+				b.ResetTimer()
+				d.carry(b.N)
+				b.StopTimer()
+				after, late := d.sdev.counts()
+				b.ReportMetric(100*(1-float64(after-before)/float64(b.N)), "%lost")
+				b.ReportMetric(100*float64(late-lateBefore)/float64(b.N), "%reordered")
+			})
+		}
+	}
+}
+
+// BenchmarkSend and BenchmarkReceive are the two halves alone, without goroutines:
+// from the device's batch to the link's queue, and from there to the device.
+func BenchmarkSend(b *testing.B) {
+	for _, size := range []int{64, 1400} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			d := newDriver(newBench(b, 1, size, 16))
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for n := 0; n < b.N; n += 64 {
+				d.send(64)
+				if d.wires[0].len() >= 1<<14 {
+					b.StopTimer()
+					d.receiveAll()
+					b.StartTimer()
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkReceive(b *testing.B) {
+	for _, size := range []int{64, 1400} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			d := newDriver(newBench(b, 1, size, 16))
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := 0; n < b.N; n += 64 {
+				if d.wires[0].len() == 0 {
+					b.StopTimer()
+					for range 1 << 8 {
+						d.send(64)
+					}
+					b.StartTimer()
+				}
+				d.receive()
+			}
+		})
+	}
+}
+
+// BenchmarkIdleSessions reports what a server keeps for each session that is up and
+// idle, with one link of the sixteen that a handshake provides for.
+func BenchmarkIdleSessions(b *testing.B) {
+	for range b.N {
+		const sessions = 1000
+		serverKey := crypto.GeneratePrivateKey()
+		server, err := NewServer(ServerConfig{Config: Config{Device: tuntest.New(tuntest.Config{}), Key: serverKey}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, sock := newMemPair(1 << 16)
+		for q := range sock.links {
+			delete(sock.links, q) // what is sent is lost
+		}
+		if err := server.AddSocket(sock, LinkConfig{Name: "x"}); err != nil {
+			b.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		running.Go(func() { server.Run(ctx) })
+		server.Stats()
+		before := heap()
+		secrets := make([]*crypto.Secrets, sessions)
+		clientKey := crypto.GeneratePrivateKey()
+		for i := range secrets {
+			_, secrets[i] = exchangeSecrets(b, clientKey, serverKey)
+		}
+		s := &server.e.sender
+		for i := range secrets {
+			s.e.call(func(now time.Time) {
+				own := s.allocate(minLinks)
+				ses := &Session{e: server.e, peer: "client"}
+				ep := s.newEpoch(ses, secrets[i], crypto.ChaCha20Poly1305, own, own)
+				s.propose(now, ses, ep)
+				p := ep.tx.paths[0]
+				on := &port{cfg: LinkConfig{Name: "x", Timeout: time.Hour}, sock: sock}
+				if err := s.join(now, p, on, link.Addr{Remote: netip.MustParseAddrPort("192.0.2.1:1")}); err != nil {
+					b.Error(err)
+					return
+				}
+				p.tx.monitor.Answered(now)
+				s.noteState(now, p, "")
+			})
+		}
+		if n := len(server.Stats().Sessions); n != sessions {
+			b.Fatalf("%d sessions", n)
+		}
+		b.ReportMetric(float64(int64(heap())-int64(before))/sessions, "B/session")
+		cancel()
+		running.Wait()
+	}
 }
