@@ -1511,3 +1511,5 @@ func testHandshakesAreForgotten(t *testing.T) {
 		t.Errorf("the server keeps %d bytes of each handshake", grown)
 	}
 }
+
+func slogger(l *logRecorder) *slog.Logger { return slog.New(l) }
