@@ -2,178 +2,160 @@ package demo
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"sync"
-	"time"
 
-	wgtun "golang.zx2c4.com/wireguard/tun"
-	"golang.zx2c4.com/wireguard/tun/netstack"
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/link/channel"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	gstack "gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 
 	"github.com/multilink-vpn/multilink/tun"
 )
 
-// A stack is a user-space TCP/IP stack (gVisor's, as wireguard-go wraps it) with one
-// address. It is the tun.Device of one end of the tunnel.
+// A stack is a user-space TCP/IP stack, gVisor's, with one IPv4 address. It is the
+// tun.Device of one end of the tunnel.
 //
-// wireguard-go's device could be handed to the tunnel as it is, but for its Close: a
-// second Close panics, and so does a Close while the stack sends a packet. So Close
-// only parts the stack from the tunnel, and close ends the stack when it is quiet.
-// Between the two, what the stack sends is dropped.
+// wireguard-go's tun/netstack wraps the same stack and would do as a device, but it
+// does not let its user choose TCP's loss recovery, and its Close panics if it is
+// called twice or while the stack sends.
 type stack struct {
-	device wgtun.Device
-	net    *netstack.Net
+	addr  netip.Addr
+	stack *gstack.Stack
+	link  *channel.Endpoint
 
-	packets chan []byte // from the stack, to Read
-	free    chan []byte
-
-	parted chan struct{}
-	part   sync.Once
-	pumped chan struct{} // closed when pump has ended
-	sent   chan struct{} // has an element if the stack has sent something lately
+	parted context.Context // done when the tunnel has closed its device
+	part   context.CancelFunc
 }
 
 var _ tun.Device = (*stack)(nil)
 
-// batch is how many packets one Read yields at most.
-const batch = 32
+const (
+	// batch is how many packets one Read yields at most.
+	batch = 32
+
+	// sendQueue is how many packets may wait for Read. TCP's window is less.
+	sendQueue = 4096
+
+	nic = 1
+)
 
 func newStack(addr netip.Addr) (*stack, error) {
-	device, net, err := netstack.CreateNetTUN([]netip.Addr{addr}, nil, mtu)
-	if err != nil {
-		return nil, err
-	}
 	s := &stack{
-		device:  device,
-		net:     net,
-		packets: make(chan []byte, 2*batch),
-		free:    make(chan []byte, 3*batch),
-		parted:  make(chan struct{}),
-		pumped:  make(chan struct{}),
-		sent:    make(chan struct{}, 1),
+		addr: addr,
+		stack: gstack.New(gstack.Options{
+			NetworkProtocols:   []gstack.NetworkProtocolFactory{ipv4.NewProtocol},
+			TransportProtocols: []gstack.TransportProtocolFactory{tcp.NewProtocolCUBIC},
+		}),
+		link: channel.New(sendQueue, mtu, ""),
 	}
-	for range cap(s.free) {
-		s.free <- make([]byte, mtu)
+	s.parted, s.part = context.WithCancel(context.Background())
+	if err := s.configure(); err != nil {
+		s.close()
+		return nil, fmt.Errorf("setting up a network stack: %v", err)
 	}
-	go s.pump()
 	return s, nil
 }
 
-// pump takes what the stack sends, for Read, or for nobody once the stack is parted.
-func (s *stack) pump() {
-	defer close(s.pumped)
-	sizes := make([]int, 1)
-	bufs := make([][]byte, 1)
-	scrap := make([]byte, mtu)
-	for {
-		buf := scrap
-		select {
-		case buf = <-s.free:
-		case <-s.parted:
-		}
-		bufs[0] = buf[:cap(buf)]
-		n, err := s.device.Read(bufs, sizes, 0)
-		if err != nil {
-			return
-		}
-		if n == 0 {
-			continue
-		}
-		select {
-		case s.sent <- struct{}{}:
-		default:
-		}
-		select {
-		case s.packets <- bufs[0][:sizes[0]]:
-		case <-s.parted:
-		}
+func (s *stack) configure() tcpip.Error {
+	sack := tcpip.TCPSACKEnabled(true)
+	if err := s.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &sack); err != nil {
+		return err
 	}
+	// With RACK, its default, this TCP sends one segment per round trip after a timeout
+	// that lost many, for as long as it takes to repair them all: every ACK on the way
+	// counts as a new loss. RFC 6675, which it uses otherwise, recovers as others do.
+	recovery := tcpip.TCPRecovery(0)
+	if err := s.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &recovery); err != nil {
+		return err
+	}
+	if err := s.stack.CreateNIC(nic, s.link); err != nil {
+		return err
+	}
+	addr := tcpip.ProtocolAddress{
+		Protocol:          ipv4.ProtocolNumber,
+		AddressWithPrefix: tcpip.AddrFrom4(s.addr.As4()).WithPrefix(),
+	}
+	if err := s.stack.AddProtocolAddress(nic, addr, gstack.AddressProperties{}); err != nil {
+		return err
+	}
+	s.stack.AddRoute(tcpip.Route{Destination: header.IPv4EmptySubnet, NIC: nic})
+	return nil
 }
 
 // Read implements tun.Device.
 func (s *stack) Read(bufs [][]byte, sizes []int, offset int) (n int, err error) {
-	select {
-	case p := <-s.packets:
-		s.take(p, bufs, sizes, offset, 0)
-	case <-s.parted:
+	p := s.link.ReadContext(s.parted)
+	if p == nil {
 		return 0, os.ErrClosed
 	}
-	for n = 1; n < len(bufs); n++ {
-		select {
-		case p := <-s.packets:
-			s.take(p, bufs, sizes, offset, n)
-		default:
-			return n, nil
+	for ; p != nil; p = s.link.Read() {
+		sizes[n] = flatten(bufs[n][offset:], p)
+		p.DecRef()
+		if n++; n == len(bufs) {
+			break
 		}
 	}
 	return n, nil
 }
 
-func (s *stack) take(p []byte, bufs [][]byte, sizes []int, offset, i int) {
-	sizes[i] = copy(bufs[i][offset:], p)
-	s.free <- p
+func flatten(dst []byte, p *gstack.PacketBuffer) (n int) {
+	for _, part := range p.AsSlices() {
+		n += copy(dst[n:], part)
+	}
+	return n
 }
 
-// Write implements tun.Device.
+// Write implements tun.Device. The stack copies the packets.
 func (s *stack) Write(bufs [][]byte, offset int) (int, error) {
-	return s.device.Write(bufs, offset)
+	for _, b := range bufs {
+		p := gstack.NewPacketBuffer(gstack.PacketBufferOptions{Payload: buffer.MakeWithData(b[offset:])})
+		s.link.InjectInbound(ipv4.ProtocolNumber, p)
+		p.DecRef()
+	}
+	return len(bufs), nil
 }
 
 // MTU implements tun.Device.
-func (s *stack) MTU() (int, error) { return s.device.MTU() }
+func (s *stack) MTU() (int, error) { return mtu, nil }
 
 // Name implements tun.Device.
-func (s *stack) Name() (string, error) { return s.device.Name() }
+func (s *stack) Name() (string, error) { return "gvisor", nil }
 
 // BatchSize implements tun.Device.
 func (s *stack) BatchSize() int { return batch }
 
-// Close implements tun.Device.
+// Close implements tun.Device. It parts the stack from the tunnel; close ends it.
 func (s *stack) Close() error {
-	s.part.Do(func() { close(s.parted) })
+	s.part()
 	return nil
 }
 
-const (
-	// quiet is how long the stack must have sent nothing before it is closed. It is
-	// shorter than TCP's shortest retransmission timeout, so that a connection that is
-	// not quite over cannot keep close waiting.
-	quiet = 50 * time.Millisecond
-	// quietFor bounds the wait.
-	quietFor = time.Second
-)
-
-// close ends the stack. Its connections should have ended.
+// close ends the stack, its connections and its goroutines.
 func (s *stack) close() {
-	s.Close()
-	limit := time.After(quietFor)
-wait:
-	for {
-		select {
-		case <-s.sent:
-		case <-time.After(quiet):
-			break wait
-		case <-limit:
-			break wait
-		}
-	}
-	s.device.Close()
-	<-s.pumped
-}
-
-// A listener is a stack's. Close does not end an Accept that waits, Shutdown does.
-type listener interface {
-	net.Listener
-	Shutdown()
+	s.part()
+	s.stack.Destroy()
+	s.link.Close()
+	s.link.Drain()
 }
 
 // listen listens for TCP connections.
-func (s *stack) listen(addr netip.AddrPort) (listener, error) {
-	return s.net.ListenTCPAddrPort(addr)
+func (s *stack) listen(port uint16) (*gonet.TCPListener, error) {
+	return gonet.ListenTCP(s.stack, tcpip.FullAddress{NIC: nic, Port: port}, ipv4.ProtocolNumber)
 }
 
 // dial makes a TCP connection.
-func (s *stack) dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
-	return s.net.DialContextTCPAddrPort(ctx, addr)
+func (s *stack) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	at := tcpip.FullAddress{NIC: nic, Addr: tcpip.AddrFrom4(to.Addr().As4()), Port: to.Port()}
+	conn, err := gonet.DialContextTCP(ctx, s.stack, at, ipv4.ProtocolNumber)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
 }

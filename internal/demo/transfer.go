@@ -12,12 +12,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 )
 
 // A transfer is one TCP download through a tunnel: pseudo-random bytes from the
 // server's stack to the client's, hashed at both ends.
 type transfer struct {
-	listener listener
+	listener *gonet.TCPListener
 	stopped  chan struct{}
 	stopOnce sync.Once
 	ended    sync.WaitGroup
@@ -47,8 +49,7 @@ const chunk = 16 << 10
 
 // download starts a transfer.
 func (t *tunnel) download(ctx context.Context, seed uint64) (*transfer, error) {
-	at := netip.AddrPortFrom(serverHost, tcpPort)
-	l, err := t.serverStack.listen(at)
+	l, err := t.serverStack.listen(tcpPort)
 	if err != nil {
 		return nil, fmt.Errorf("listening in the tunnel: %w", err)
 	}
@@ -56,7 +57,7 @@ func (t *tunnel) download(ctx context.Context, seed uint64) (*transfer, error) {
 	x.ended.Go(func() { x.sender = x.serve(seed) })
 	ctx, cancel := context.WithTimeoutCause(ctx, connectFor, errors.New("no answer"))
 	defer cancel()
-	conn, err := t.clientStack.dial(ctx, at)
+	conn, err := t.clientStack.dial(ctx, netip.AddrPortFrom(serverHost, tcpPort))
 	if err != nil {
 		x.abort()
 		if ctx.Err() != nil {
@@ -173,7 +174,7 @@ func (x *transfer) done() <-chan struct{} {
 // the connection, which ends the sender's side of it, too.
 func (x *transfer) abort() {
 	x.stop()
-	x.listener.Shutdown()
+	x.listener.Shutdown() // ends Accept, which Close does not
 	x.expire(x.client)
 	ended := x.done()
 	select {
