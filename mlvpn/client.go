@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/path"
 	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/link"
 )
@@ -91,7 +92,8 @@ func (c *Client) AddLink(l link.Link, cfg LinkConfig) (LinkID, error) {
 	return p.id, c.e.addPort(p)
 }
 
-// RemoveLink takes a link out of use and closes it.
+// RemoveLink takes a link out of use, tells the server, and closes it. What the server
+// has sent on it and is still under way is lost.
 func (c *Client) RemoveLink(id LinkID) error {
 	var gone *port
 	err := c.e.call(func(now time.Time) {
@@ -101,7 +103,7 @@ func (c *Client) RemoveLink(id LinkID) error {
 		}
 		gone = c.links[i]
 		c.links = slices.Delete(c.links, i, i+1)
-		c.e.sender.abandon(now, gone, "removed")
+		c.e.sender.dismiss(now, gone)
 	})
 	if err == nil && gone == nil {
 		err = fmt.Errorf("mlvpn: no link with ID %d", id)
@@ -165,7 +167,7 @@ func (c *Client) place(now time.Time, p *port) {
 // advance implements side: it keeps a handshake going while no path works.
 func (c *Client) advance(now time.Time) time.Time {
 	t := &c.session.tx
-	wanted := len(c.links) > 0 && (c.renew || t.pending == nil && !c.healthy())
+	wanted := len(c.links) > 0 && t.pending == nil && (c.renew || !c.healthy())
 	if !wanted {
 		c.restart()
 		c.silent = time.Time{}
@@ -210,12 +212,20 @@ func (c *Client) advance(now time.Time) time.Time {
 	return a.next
 }
 
-// healthy reports whether a path works whose probes are answered.
+// healthy reports whether a path works whose probes are answered, and no key is worn.
 func (c *Client) healthy() bool {
 	ep := c.session.tx.current
-	return ep != nil && slices.ContainsFunc(ep.tx.active, func(p *pathState) bool {
-		return p.tx.told == linkUp || p.tx.told == linkDegraded && p.tx.poor
-	})
+	if ep == nil {
+		return false
+	}
+	works := false
+	for _, p := range ep.tx.active {
+		if p.tx.seal.worn(ep.aead.PacketLimit()) {
+			return false
+		}
+		works = works || p.tx.monitor.State() == path.Up
+	}
+	return works
 }
 
 // begin makes a fresh INIT.

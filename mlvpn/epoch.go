@@ -34,7 +34,7 @@ func (ep *epoch) slot() *timerSlot { return &ep.rx.timerSlot }
 // epochSender is owned by the sender.
 type epochSender struct {
 	sched  scheduler.Scheduler
-	paths  []*pathState     // by link; nil until the path is used
+	paths  []*pathState     // by link; the slice is constant
 	active []*pathState     // those that have a scheduler's view
 	views  []scheduler.Path // of active, same order
 	stamp  uint32
@@ -50,6 +50,9 @@ type epochReceiver struct {
 	buffer *reorder.Buffer[heldPacket]
 	seed   uint64
 	clock  delayClock
+	last   time.Time     // when a packet last came
+	busy   time.Duration // how long packets have come, pauses left out
+	swept  time.Duration // busy when paths that bring nothing were last looked for
 }
 
 // A heldPacket is an inner packet at buf[start:end], in a buffer of the receiver's
@@ -94,12 +97,14 @@ type pathSender struct {
 
 // pathReceiver is owned by the receiver.
 type pathReceiver struct {
-	open   opener
-	port   *port
-	addr   link.Addr
-	active bool // the reorder buffer counts on the path
-	rate   metric.Rate
-	count  receiveCounters
+	open    opener
+	port    *port
+	addr    link.Addr
+	active  bool          // the reorder buffer waits for the path
+	known   bool          // it was told of the path since that was last down
+	brought time.Duration // epochReceiver.busy when the path last brought a packet, or became known
+	rate    metric.Rate
+	count   receiveCounters
 }
 
 // An outbox holds sealed datagrams of one path until they are flushed together.

@@ -110,10 +110,48 @@ func (r *receiver) remove(now time.Time, ep *epoch) {
 	r.drain(now, ep)
 }
 
+const (
+	// restAfter is how long others bring packets and a path does not before the reorder
+	// buffer stops waiting for it.
+	restAfter = time.Second
+	// maxPause is the longest pause between packets that counts as traffic.
+	maxPause = 50 * time.Millisecond
+)
+
+// expect tells the reorder buffer which paths packets may come by. A path that is new
+// or has come back is expected to bring some: its first datagram is a probe, which
+// precedes them. One that brings none while others do, such as a fallback, is not
+// waited for until it does.
+func (r *receiver) expect(now time.Time, p *pathState) {
+	e := &p.epoch.rx
+	brings := len(r.in.packets) > 0
+	if brings {
+		e.busy += min(now.Sub(e.last), maxPause)
+		e.last = now
+	}
+	if brings || !p.rx.known {
+		p.rx.brought, p.rx.known = e.busy, true
+		if !p.rx.active {
+			p.rx.active = true
+			e.buffer.SetLink(p.link, true)
+		}
+	}
+	if e.busy-e.swept < restAfter/4 {
+		return
+	}
+	e.swept = e.busy
+	for _, x := range p.epoch.tx.paths {
+		if x.rx.active && e.busy-x.rx.brought >= restAfter {
+			x.rx.active = false
+			e.buffer.SetLink(x.link, false)
+		}
+	}
+}
+
 // linkDown is told that the sender takes a path for dead: the reorder buffer must not
 // wait for it.
 func (r *receiver) linkDown(p *pathState) {
-	p.rx.active = false
+	p.rx.active, p.rx.known = false, false
 	p.epoch.rx.buffer.SetLink(p.link, false)
 }
 
@@ -141,10 +179,7 @@ func (r *receiver) process(now time.Time, b *portBatch) {
 		p.rx.count.datagrams++
 		p.rx.count.bytes += uint64(len(datagram))
 		p.rx.rate.Add(now, len(datagram))
-		if !p.rx.active {
-			p.rx.active = true
-			p.epoch.rx.buffer.SetLink(p.link, true)
-		}
+		r.expect(now, p)
 		r.origin(now, p, b.port, b.from[i])
 		r.dispatch(now, p)
 		if r.packets(now, stamp, p, b.bufs[i]) {

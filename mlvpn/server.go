@@ -217,7 +217,13 @@ func (v *Server) answer(now time.Time, init *wire.Init) (*epoch, []byte, error) 
 	}
 	ep := s.newEpoch(v.session(key, peer, &hello), secrets, aead, own, hello.Indices)
 	resp := wire.Response{Mode: v.cfg.mode(), Attempt: init.Attempt, Noise: noise}
-	return ep, resp.Append(nil), nil
+	answer := resp.Append(nil)
+	if len(answer) > init.Size {
+		// Never the case with an INIT of ours; anybody else's must not make us an amplifier.
+		s.drop(ep)
+		return nil, nil, errors.New("the client's INIT is shorter than the answer to it")
+	}
+	return ep, answer, nil
 }
 
 // session returns the session of a client, a new one if it has none.
