@@ -38,6 +38,10 @@ const (
 	// tunnel and not in the line.
 	configured = 0.95
 
+	// timeout is the links'. It sets the pace of the probes, too: the tunnel avoids a
+	// dead line after about half of it. Mobile lines would want more.
+	timeout = 800 * time.Millisecond
+
 	mtu = 1400
 )
 
@@ -54,7 +58,12 @@ func (l lineSpec) profile(mbit float64) linksim.Profile {
 }
 
 func (l lineSpec) config(mbit float64) mlvpn.LinkConfig {
-	return mlvpn.LinkConfig{Name: l.name, Bandwidth: bytesPerSecond(mbit * configured), Pace: true}
+	return mlvpn.LinkConfig{
+		Name:      l.name,
+		Bandwidth: bytesPerSecond(mbit * configured),
+		Pace:      true,
+		Timeout:   timeout,
+	}
 }
 
 // sum returns the download rate of all lines, in Mbit/s.

@@ -51,7 +51,7 @@ func newStack(addr netip.Addr) (*stack, error) {
 		addr: addr,
 		stack: gstack.New(gstack.Options{
 			NetworkProtocols:   []gstack.NetworkProtocolFactory{ipv4.NewProtocol},
-			TransportProtocols: []gstack.TransportProtocolFactory{tcp.NewProtocolCUBIC},
+			TransportProtocols: []gstack.TransportProtocolFactory{tcp.NewProtocol},
 		}),
 		link: channel.New(sendQueue, mtu, ""),
 	}
