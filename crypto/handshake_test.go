@@ -215,6 +215,9 @@ func TestHandshakeMismatch(t *testing.T) {
 			if _, _, err := r.Finish(nil, nil); !errors.Is(err, ErrState) {
 				t.Errorf("%s: Finish after a refused message: %v", test.name, err)
 			}
+			if _, _, err := r.Read(msg1); !errors.Is(err, ErrState) {
+				t.Errorf("%s: Read after a refused message: %v", test.name, err)
+			}
 			continue
 		}
 		if err != nil {

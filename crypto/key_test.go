@@ -25,13 +25,14 @@ func TestPublic(t *testing.T) {
 
 func TestGenerate(t *testing.T) {
 	a, b := GeneratePrivateKey(), GeneratePrivateKey()
-	if a == b || GeneratePresharedKey() == GeneratePresharedKey() {
+	psk1, psk2 := GeneratePresharedKey(), GeneratePresharedKey()
+	if a == b || psk1 == psk2 {
 		t.Error("two keys are the same")
 	}
 	if a[0]&7 != 0 || a[31]&0x80 != 0 || a[31]&0x40 == 0 {
 		t.Errorf("not clamped: first byte %02x, last byte %02x", a[0], a[31])
 	}
-	if a.IsZero() || a.Public().IsZero() || GeneratePresharedKey().IsZero() {
+	if a.IsZero() || a.Public().IsZero() || psk1.IsZero() {
 		t.Error("a key is zero")
 	}
 }

@@ -82,6 +82,29 @@ func TestWindowHighest(t *testing.T) {
 	}
 }
 
+// Full windows, moved by less and by more than their size, keep what they should and
+// forget the rest.
+func TestWindowMoves(t *testing.T) {
+	for _, step := range []uint64{1, 63, 64, 65, 1000, WindowSize - 1, WindowSize, WindowSize + 1, 8191, 8192, 8193, 8256, 20000} {
+		var w Window
+		for n := range uint64(3 * 8192) {
+			if !w.Mark(n) {
+				t.Fatalf("Mark(%d) = false", n)
+			}
+		}
+		last := uint64(3*8192 - 1)
+		highest := last + step
+		if !w.Mark(highest) {
+			t.Fatalf("Mark(%d) = false", highest)
+		}
+		for n := highest - WindowSize; n < highest; n++ {
+			if got, want := w.Check(n), n > last; got != want {
+				t.Fatalf("moved by %d: Check(%d) = %v", step, n, got)
+			}
+		}
+	}
+}
+
 // A window does what a set of all numbers ever seen does, within its size.
 func FuzzWindow(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 0, 0, 0xff, 0xff, 0x20, 0x00})

@@ -40,9 +40,9 @@ type Link interface {
 	// Receive waits for at least one datagram and stores up to len(bufs) of them,
 	// datagram i in bufs[i] with its length in sizes[i]. A datagram longer than its
 	// buffer is dropped, never truncated. After Close it returns an error matching
-	// net.ErrClosed, also when it was already waiting; io.EOF says that the peer has
-	// ended the transport for good. Any other error is transient: the caller may call
-	// Receive again.
+	// net.ErrClosed, also when it was already waiting; an error matching io.EOF says
+	// that the peer has ended the transport for good. Any other error is transient: the
+	// caller may call Receive again.
 	Receive(bufs [][]byte, sizes []int) (n int, err error)
 
 	// MTU returns the largest datagram, in bytes, that Send accepts now. It may

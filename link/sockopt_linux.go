@@ -9,6 +9,11 @@ import (
 
 func setUDPOptions(fd uintptr, is6 bool, cfg *UDPConfig) error {
 	s := int(fd)
+	if cfg.dual() && is6 {
+		if err := unix.SetsockoptInt(s, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
+			return fmt.Errorf("take IPv4 as well: %w", err)
+		}
+	}
 	if cfg.Interface != "" {
 		switch err := unix.BindToDevice(s, cfg.Interface); {
 		case errors.Is(err, unix.ENODEV):

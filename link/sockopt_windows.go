@@ -19,6 +19,11 @@ const msgTrunc = 0 // a truncated datagram is the error WSAEMSGSIZE
 
 func setUDPOptions(fd uintptr, is6 bool, cfg *UDPConfig) error {
 	s := windows.Handle(fd)
+	if cfg.dual() && is6 {
+		if err := windows.SetsockoptInt(s, windows.IPPROTO_IPV6, windows.IPV6_V6ONLY, 0); err != nil {
+			return fmt.Errorf("take IPv4 as well: %w", err)
+		}
+	}
 	if cfg.Mark != 0 {
 		return errors.New("this system has no marks: bind to an interface instead")
 	}

@@ -30,8 +30,9 @@ const (
 // UDPConfig configures DialUDP and ListenUDP. Neither modifies or keeps it.
 type UDPConfig struct {
 	// Local is the address to bind to. The zero value, or a zero Addr or port, leaves
-	// that choice to the system. ListenUDP takes both IPv4 and IPv6 when the address
-	// is the zero Addr or "::", and IPv4 only when it is "0.0.0.0".
+	// that choice to the system. ListenUDP takes both IPv4 and IPv6, if the system
+	// has both, when the address is the zero Addr or "::", and IPv4 only when it is
+	// "0.0.0.0".
 	Local netip.AddrPort
 
 	// Remote is the peer. DialUDP needs it; ListenUDP refuses it.
@@ -88,6 +89,38 @@ func (cfg *UDPConfig) check() error {
 		return fmt.Errorf("an MTU of %d is out of range: use 1 to %d, or 0 for the default", cfg.MTU, maxUDP)
 	}
 	return nil
+}
+
+// dual reports whether the socket takes both IPv4 and IPv6.
+func (cfg *UDPConfig) dual() bool {
+	a := cfg.Local.Addr()
+	return !cfg.Remote.IsValid() && (!a.IsValid() || a == netip.IPv6Unspecified())
+}
+
+// listen opens and binds an unconnected socket.
+//
+// For both families it asks for IPv6 and then for IPv4 in it, as network "udp" of the
+// net package is IPv4 only wherever ::1 is not configured.
+func (cfg *UDPConfig) listen() (*net.UDPConn, error) {
+	lc := net.ListenConfig{Control: cfg.control}
+	network, address := "udp4", cfg.Local.String()
+	if cfg.dual() {
+		conn, err := lc.ListenPacket(context.Background(), "udp6", fmt.Sprintf("[::]:%d", cfg.Local.Port()))
+		if err == nil {
+			return conn.(*net.UDPConn), nil
+		}
+		if errors.Is(err, errAddrInUse) {
+			return nil, err
+		}
+		address = fmt.Sprintf("0.0.0.0:%d", cfg.Local.Port()) // a system without IPv6
+	} else if cfg.Local.Addr().Is6() {
+		network = "udp6"
+	}
+	conn, err := lc.ListenPacket(context.Background(), network, address)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UDPConn), nil
 }
 
 // control applies the options that must be in place before the socket is bound.
@@ -309,21 +342,12 @@ func ListenUDP(cfg UDPConfig) (*UDPSocket, error) {
 		return nil, cfg.wrap(op, errors.New("a listening socket has no remote address: use DialUDP"))
 	}
 	cfg.Local = unmap(cfg.Local)
-	// The net package makes a socket for both families of network "udp" and no host,
-	// and one for IPv4 only where the system has no IPv6.
-	network, address := "udp", fmt.Sprintf(":%d", cfg.Local.Port())
-	if a := cfg.Local.Addr(); a.Is4() {
-		network, address = "udp4", cfg.Local.String()
-	} else if a.Is6() && !a.IsUnspecified() {
-		network, address = "udp6", cfg.Local.String()
-	}
-	lc := net.ListenConfig{Control: cfg.control}
-	conn, err := lc.ListenPacket(context.Background(), network, address)
+	conn, err := cfg.listen()
 	if err != nil {
 		return nil, cfg.wrap(op, err)
 	}
 	s := new(UDPSocket)
-	if err := s.c.init(conn.(*net.UDPConn), netip.AddrPort{}, &cfg); err != nil {
+	if err := s.c.init(conn, netip.AddrPort{}, &cfg); err != nil {
 		conn.Close()
 		return nil, cfg.wrap(op, err)
 	}

@@ -4,6 +4,7 @@ package link
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -197,6 +198,11 @@ func origin(remote netip.AddrPort, ctl []byte) Addr {
 
 func setUDPOptions(fd uintptr, is6 bool, cfg *UDPConfig) error {
 	s := int(fd)
+	if cfg.dual() && is6 {
+		if err := unix.SetsockoptInt(s, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
+			return fmt.Errorf("take IPv4 as well: %w", err)
+		}
+	}
 	if err := setSystemOptions(s, is6, cfg); err != nil {
 		return err
 	}

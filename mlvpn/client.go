@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/path"
 	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/link"
 )
@@ -18,6 +19,7 @@ type Client struct {
 	e       *engine
 	cfg     ClientConfig
 	session *Session
+	number  uint64 // constant: tells this client from others with the same password
 
 	// The following is owned by the sender.
 	links    []*port
@@ -44,6 +46,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	c := &Client{cfg: cfg}
 	c.e = newEngine(cfg.Config, c)
+	c.number = c.e.sender.rng.Uint64() | 1
 	c.session = &Session{e: c.e, peer: "server", allowed: cfg.Allowed}
 	return c, nil
 }
@@ -89,7 +92,8 @@ func (c *Client) AddLink(l link.Link, cfg LinkConfig) (LinkID, error) {
 	return p.id, c.e.addPort(p)
 }
 
-// RemoveLink takes a link out of use and closes it.
+// RemoveLink takes a link out of use, tells the server, and closes it. What the server
+// has sent on it and is still under way is lost.
 func (c *Client) RemoveLink(id LinkID) error {
 	var gone *port
 	err := c.e.call(func(now time.Time) {
@@ -99,7 +103,7 @@ func (c *Client) RemoveLink(id LinkID) error {
 		}
 		gone = c.links[i]
 		c.links = slices.Delete(c.links, i, i+1)
-		c.e.sender.abandon(now, gone, "removed")
+		c.e.sender.dismiss(now, gone)
 	})
 	if err == nil && gone == nil {
 		err = fmt.Errorf("mlvpn: no link with ID %d", id)
@@ -163,7 +167,7 @@ func (c *Client) place(now time.Time, p *port) {
 // advance implements side: it keeps a handshake going while no path works.
 func (c *Client) advance(now time.Time) time.Time {
 	t := &c.session.tx
-	wanted := len(c.links) > 0 && (c.renew || t.pending == nil && !c.healthy())
+	wanted := len(c.links) > 0 && t.pending == nil && (c.renew || !c.healthy())
 	if !wanted {
 		c.restart()
 		c.silent = time.Time{}
@@ -208,12 +212,20 @@ func (c *Client) advance(now time.Time) time.Time {
 	return a.next
 }
 
-// healthy reports whether a path works whose probes are answered.
+// healthy reports whether a path works whose probes are answered, and no key is worn.
 func (c *Client) healthy() bool {
 	ep := c.session.tx.current
-	return ep != nil && slices.ContainsFunc(ep.tx.active, func(p *pathState) bool {
-		return p.tx.told == linkUp || p.tx.told == linkDegraded && p.tx.poor
-	})
+	if ep == nil {
+		return false
+	}
+	works := false
+	for _, p := range ep.tx.active {
+		if p.tx.seal.worn(ep.aead.PacketLimit()) {
+			return false
+		}
+		works = works || p.tx.monitor.State() == path.Up
+	}
+	return works
 }
 
 // begin makes a fresh INIT.
@@ -237,6 +249,9 @@ func (c *Client) begin(now time.Time) error {
 		next:      now,
 	}
 	hello := wire.Params{AEADs: crypto.Supported(), Indices: a.own, Name: c.cfg.Name, Prefixes: c.cfg.Prefixes, Ethernet: c.cfg.Ethernet}
+	if c.cfg.password() {
+		hello.Client = c.number
+	}
 	noise, err := initiator.Init(nil, hello.Append(nil))
 	if err != nil {
 		s.release(a.own)
@@ -326,6 +341,6 @@ func (c *Client) handshake(now time.Time, m *senderMsg) {
 // route implements side: everything goes to the server.
 func (c *Client) route(_ *packet, dst []*Session) []*Session { return append(dst, c.session) }
 
-func (c *Client) learned(*Session, hostAddr)    {}
-func (c *Client) established(time.Time, *epoch) {}
-func (c *Client) ended(*Session)                {}
+func (c *Client) learned(*Session, hostAddr) {}
+func (c *Client) changed(*Session, bool)     {}
+func (c *Client) ended(*Session)             {}

@@ -20,6 +20,9 @@ type sealer interface {
 
 	// sealControl appends to dst a datagram with the messages of c.
 	sealControl(dst []byte, c *control) ([]byte, error)
+
+	// worn reports whether the key has protected limit packets: it is time for another.
+	worn(limit uint64) bool
 }
 
 // An opener turns the datagrams that arrive on one path back into what was sent. It
@@ -96,6 +99,8 @@ func (s *ml1Sealer) sealControl(dst []byte, c *control) ([]byte, error) {
 	s.scratch = p
 	return s.append(dst, p)
 }
+
+func (s *ml1Sealer) worn(limit uint64) bool { return s.seal.Counter() >= limit }
 
 func (s *ml1Sealer) append(dst, plaintext []byte) ([]byte, error) {
 	start := len(dst)

@@ -40,8 +40,8 @@ type side interface {
 	route(p *packet, dst []*Session) []*Session
 	// learned is told that an inner address was seen to come from a session.
 	learned(s *Session, from hostAddr)
-	// established is told that the first path of a session's new epoch works.
-	established(now time.Time, ep *epoch)
+	// changed is told that a session has its first working path, or has lost its last.
+	changed(s *Session, up bool)
 	// ended is told that a session has been removed.
 	ended(s *Session)
 	// advance does what is due and returns when it wants to be called again; the zero

@@ -58,8 +58,8 @@ func (c *Config) mode() wire.Mode {
 
 // identity is what tells one peer from another.
 type identity struct {
-	key  crypto.PublicKey
-	name string
+	key      crypto.PublicKey // zero in password mode
+	password string           // empty in keys mode
 }
 
 // initLog remembers the INITs that a server has answered, so that a copy that arrives

@@ -22,12 +22,14 @@ func (p *packet) size() int { return len(p.buf) - tun.Headroom }
 // payload returns the packet itself.
 func (p *packet) payload() []byte { return p.buf[tun.Headroom:] }
 
-// A classifier sees every packet from the device before it is queued, and may take it:
-// the seam at which another lane can be put in.
+// A classifier sees every packet from the device before it is queued. It is the seam at
+// which another lane can be put in.
 type classifier interface {
-	// classify fills in what p needs. If it returns false it has taken the packet (and
-	// copied what it needs: the buffer is used again).
-	classify(p *packet) bool
+	// classify fills in what p needs and emits it: emit queues a packet for the session
+	// that it is for. Not to emit p is to take it, and other packets may be emitted in its
+	// place or besides. Whoever has a packet has its buffer: classify takes that of p
+	// over, and emit what it is given. p itself is valid until classify returns.
+	classify(p *packet, emit func(*packet))
 }
 
 // flowClassifier reads the packet's headers.
@@ -35,7 +37,7 @@ type flowClassifier struct {
 	ethernet bool
 }
 
-func (c flowClassifier) classify(p *packet) bool {
+func (c flowClassifier) classify(p *packet, emit func(*packet)) {
 	info, ok := flow.Parse(p.payload(), c.ethernet)
 	p.info = info
 	p.class = scheduler.Bulk
@@ -46,7 +48,7 @@ func (c flowClassifier) classify(p *packet) bool {
 			p.class = scheduler.Interactive
 		}
 	}
-	return true
+	emit(p)
 }
 
 // queueLimit bounds the packets that wait in each class of a session's queue. What

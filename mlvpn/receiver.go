@@ -93,6 +93,7 @@ func (r *receiver) run(ctx context.Context) {
 
 // install lets the packets of an epoch in.
 func (r *receiver) install(ep *epoch) {
+	ep.rx.buffer = reorder.New[heldPacket](r.e.cfg.Reorder)
 	for i, index := range ep.ownIndex {
 		r.paths[index] = ep.tx.paths[i]
 	}
@@ -105,19 +106,15 @@ func (r *receiver) remove(now time.Time, ep *epoch) {
 		delete(r.paths, index)
 	}
 	r.timers.remove(ep)
-	if ep.rx.buffer != nil {
-		ep.rx.buffer.Flush()
-		r.drain(now, ep)
-	}
+	ep.rx.buffer.Flush()
+	r.drain(now, ep)
 }
 
 // linkDown is told that the sender takes a path for dead: the reorder buffer must not
 // wait for it.
 func (r *receiver) linkDown(p *pathState) {
 	p.rx.active = false
-	if b := p.epoch.rx.buffer; b != nil {
-		b.SetLink(p.link, false)
-	}
+	p.epoch.rx.buffer.SetLink(p.link, false)
 }
 
 // process deals with the datagrams of one batch.
@@ -144,6 +141,10 @@ func (r *receiver) process(now time.Time, b *portBatch) {
 		p.rx.count.datagrams++
 		p.rx.count.bytes += uint64(len(datagram))
 		p.rx.rate.Add(now, len(datagram))
+		if !p.rx.active {
+			p.rx.active = true
+			p.epoch.rx.buffer.SetLink(p.link, true)
+		}
 		r.origin(now, p, b.port, b.from[i])
 		r.dispatch(now, p)
 		if r.packets(now, stamp, p, b.bufs[i]) {
@@ -283,14 +284,6 @@ func (r *receiver) packets(now time.Time, stamp uint16, p *pathState, buf []byte
 func (r *receiver) packet(now time.Time, stamp uint16, p *pathState, in *inboundPacket, h heldPacket) bool {
 	ep := p.epoch
 	b := ep.rx.buffer
-	if b == nil {
-		b = reorder.New[heldPacket](r.e.cfg.Reorder)
-		ep.rx.buffer = b
-	}
-	if !p.rx.active {
-		p.rx.active = true
-		b.SetLink(p.link, true)
-	}
 	delay := ep.rx.clock.delay(stamp, in.Time)
 	info, ok := flow.Parse(h.buf[h.start:h.end], r.e.cfg.Ethernet)
 	if !r.admit(ep.session, &info, ok, p, now) {

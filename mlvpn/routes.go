@@ -12,8 +12,8 @@ import (
 type routes struct {
 	ethernet bool
 	hosts    map[hostAddr]*Session
-	prefixes []route // longest first
-	live     []*Session
+	prefixes []route    // longest first
+	live     []*Session // those with a path that works
 }
 
 type route struct {
@@ -36,6 +36,12 @@ func (r *routes) add(s *Session, prefixes []netip.Prefix) {
 	slices.SortStableFunc(r.prefixes, func(a, b route) int { return cmp.Compare(b.prefix.Bits(), a.prefix.Bits()) })
 }
 
+// rest is told that no path of a session works: it is not the only one to ask any
+// more, but what is known to be behind it stays.
+func (r *routes) rest(s *Session) {
+	r.live = slices.DeleteFunc(r.live, func(x *Session) bool { return x == s })
+}
+
 // learn remembers that a host is behind a session.
 func (r *routes) learn(h hostAddr, s *Session) {
 	if r.hosts == nil {
@@ -46,7 +52,7 @@ func (r *routes) learn(h hostAddr, s *Session) {
 
 // remove forgets a session.
 func (r *routes) remove(s *Session) {
-	r.live = slices.DeleteFunc(r.live, func(x *Session) bool { return x == s })
+	r.rest(s)
 	r.prefixes = slices.DeleteFunc(r.prefixes, func(x route) bool { return x.session == s })
 	for h, x := range r.hosts {
 		if x == s {

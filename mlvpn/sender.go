@@ -35,6 +35,8 @@ type sender struct {
 	count    senderCounters
 
 	scratch struct {
+		packet packet
+		emit   func(*packet)
 		choice []int
 		routes []*Session
 		msgs   []senderMsg
@@ -50,6 +52,7 @@ func (s *sender) init(e *engine) {
 	s.box = newMailbox[senderMsg]()
 	s.packets = make(chan *deviceBatch)
 	s.classify = flowClassifier{ethernet: e.cfg.Ethernet}
+	s.scratch.emit = s.emit
 	s.sessions = make(map[*Session]struct{})
 	s.bufs.size, s.slabs.size = e.bufs, slabSize
 	s.rng = newRand()
@@ -102,46 +105,51 @@ func (s *sender) run(ctx context.Context) {
 	}
 }
 
-// ingest queues the packets of a device batch, each for the session it belongs to,
+// ingest takes the packets out of a device batch, which gets other buffers for them,
 // and hands the batch back.
 func (s *sender) ingest(b *deviceBatch) {
-	for i := range b.n {
-		p := packet{buf: b.bufs[i][:tun.Headroom+b.sizes[i]]}
-		if b.sizes[i] == 0 || !s.classify.classify(&p) {
+	p := &s.scratch.packet
+	for i, size := range b.sizes[:b.n] {
+		if size == 0 {
 			continue
 		}
-		s.scratch.routes = s.e.side.route(&p, s.scratch.routes[:0])
-		if len(s.scratch.routes) == 0 {
-			s.count.noRoute++
-			continue
-		}
-		for j, ses := range s.scratch.routes {
-			if !ses.tx.live() {
-				ses.tx.count.noLink++
-				continue
-			}
-			q := p
-			fresh := s.bufs.get()
-			if j < len(s.scratch.routes)-1 {
-				// A frame for several sessions: all but the last get a copy.
-				q.buf = append(fresh[:0], p.buf...)
-				fresh = nil
-			}
-			if !ses.tx.queue.push(q) {
-				ses.tx.count.queueFull++
-				if fresh == nil {
-					fresh = q.buf
-				}
-				s.bufs.put(fresh)
-				continue
-			}
-			if fresh != nil {
-				b.bufs[i] = fresh
-			}
-			s.wake(ses)
-		}
+		*p = packet{buf: b.bufs[i][:tun.Headroom+size]}
+		b.bufs[i] = s.bufs.get()
+		s.classify.classify(p, s.scratch.emit)
 	}
 	b.free <- b
+}
+
+// emit queues a packet for each session that it is for, and takes its buffer over.
+func (s *sender) emit(p *packet) {
+	to := s.e.side.route(p, s.scratch.routes[:0])
+	s.scratch.routes = to
+	if len(to) == 0 {
+		s.count.noRoute++
+		s.bufs.put(p.buf)
+		return
+	}
+	last := len(to) - 1
+	for _, ses := range to[:last] {
+		dup := *p
+		dup.buf = append(s.bufs.get()[:0], p.buf...)
+		s.enqueue(ses, dup)
+	}
+	s.enqueue(to[last], *p)
+}
+
+// enqueue queues a packet for one session, or drops it.
+func (s *sender) enqueue(ses *Session, p packet) {
+	switch {
+	case !ses.tx.live():
+		ses.tx.count.noLink++
+		s.bufs.put(p.buf)
+	case !ses.tx.queue.push(p):
+		ses.tx.count.queueFull++
+		s.bufs.put(p.buf)
+	default:
+		s.wake(ses)
+	}
 }
 
 // wake puts a session on the list of those whose queue may move.
@@ -402,7 +410,8 @@ func (s *sender) goodbye(now time.Time) {
 	}
 }
 
-const closeCopies = 3
+// lastWords is how often something is said that nobody will ask for again.
+const lastWords = 3
 
 func (s *sender) sendClose(now time.Time, ses *Session, reason wire.Reason) {
 	c := control{has: hasClose, closing: wire.Close{Reason: reason}}
@@ -411,7 +420,7 @@ func (s *sender) sendClose(now time.Time, ses *Session, reason wire.Reason) {
 			if p.tx.monitor.State() == path.Down {
 				continue
 			}
-			for range closeCopies {
+			for range lastWords {
 				s.control(now, p, &c)
 			}
 			s.flushPath(now, p)

@@ -124,6 +124,10 @@ func (s *sender) told(now time.Time, p *pathState, info wire.PathInfo) {
 	if t.monitor == nil {
 		return
 	}
+	if info.Tier == wire.TierNone {
+		s.leave(now, p, "the peer has removed the link")
+		return
+	}
 	t.peerName = info.Name
 	if t.port.cfg.Bandwidth == 0 {
 		t.cfg.Bandwidth = info.Weight
@@ -132,40 +136,57 @@ func (s *sender) told(now time.Time, p *pathState, info wire.PathInfo) {
 	p.updateView()
 }
 
-// portGone is told that a port's reader has ended.
-func (s *sender) portGone(now time.Time, gone *port, err error) {
-	s.abandon(now, gone, (&LinkError{Link: gone.cfg.Name, Op: "receive", Err: err}).Error())
-}
-
-// abandon takes the paths of a port out of use.
-func (s *sender) abandon(now time.Time, gone *port, reason string) {
+// pathsOf calls fn for each path in use that belongs to a port. fn may take the path
+// out of use.
+func (s *sender) pathsOf(on *port, fn func(*pathState)) {
 	for ses := range s.sessions {
 		for _, ep := range ses.tx.epochs() {
 			for i := len(ep.tx.active) - 1; i >= 0; i-- {
-				if p := ep.tx.active[i]; p.tx.port == gone {
-					s.leave(now, p, reason)
+				if p := ep.tx.active[i]; p.tx.port == on {
+					fn(p)
+					s.wake(ses)
 				}
 			}
 		}
-		s.wake(ses)
 	}
+}
+
+// portGone is told that a port's reader has ended. A client's link may get another
+// transport (ReplaceLink), a server's cannot come back.
+func (s *sender) portGone(now time.Time, gone *port, err error) {
+	reason := (&LinkError{Link: gone.cfg.Name, Op: "receive", Err: err}).Error()
+	s.pathsOf(gone, func(p *pathState) {
+		if gone.id == 0 {
+			s.leave(now, p, reason)
+			return
+		}
+		p.tx.monitor.Fail(now)
+		s.noteState(now, p, reason)
+	})
+}
+
+// dismiss tells the peer that the paths of a port will not be used any more, and takes
+// them out of use.
+func (s *sender) dismiss(now time.Time, gone *port) {
+	c := control{has: hasInfo, info: wire.PathInfo{Tier: wire.TierNone}}
+	s.pathsOf(gone, func(p *pathState) {
+		for range lastWords {
+			s.control(now, p, &c)
+		}
+		s.flushPath(now, p)
+		s.leave(now, p, "removed")
+	})
 }
 
 // substitute puts one port in the place of another.
 func (s *sender) substitute(now time.Time, was, is *port) {
-	for ses := range s.sessions {
-		for _, ep := range ses.tx.epochs() {
-			for _, p := range ep.tx.active {
-				if p.tx.port == was {
-					s.emptyOutbox(p)
-					p.tx.port = is
-					p.tx.monitor.ProbeNow(now)
-					p.updateView()
-				}
-			}
-		}
-		s.timers.set(ses, now)
-	}
+	s.pathsOf(was, func(p *pathState) {
+		s.emptyOutbox(p)
+		p.tx.port = is
+		p.tx.monitor.ProbeNow(now)
+		p.updateView()
+		s.timers.set(p.epoch.session, now)
+	})
 }
 
 // exhausted gives up a path whose key must not be used any more.

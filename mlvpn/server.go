@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,13 +27,7 @@ type Server struct {
 	sessions  map[identity]*Session
 	routes    routes
 	inits     initLog
-	anonymous int // clients so far that nothing tells apart
-	refusals  refusals
-}
-
-// refusals keeps the log of refused handshakes short.
-type refusals struct {
-	logged time.Time
+	refusedAt time.Time // when a refused handshake was last logged
 }
 
 // NewServer checks cfg and returns a Server without sockets. It starts nothing: Run
@@ -162,8 +157,8 @@ func (v *Server) handshake(now time.Time, m *senderMsg) {
 	ep, answer, err := v.answer(now, &init)
 	if err != nil {
 		s.count.refused++
-		if v.refusals.logged.IsZero() || now.Sub(v.refusals.logged) >= time.Minute {
-			v.refusals.logged = now
+		if v.refusedAt.IsZero() || now.Sub(v.refusedAt) >= time.Minute {
+			v.refusedAt = now
 			v.e.log.Warn("refused a handshake", "link", m.port.cfg.Name, "from", m.addr, "err", err, "refused so far", s.count.refused)
 		}
 		return
@@ -222,23 +217,25 @@ func (v *Server) answer(now time.Time, init *wire.Init) (*epoch, []byte, error) 
 	}
 	ep := s.newEpoch(v.session(key, peer, &hello), secrets, aead, own, hello.Indices)
 	resp := wire.Response{Mode: v.cfg.mode(), Attempt: init.Attempt, Noise: noise}
-	return ep, resp.Append(nil), nil
+	answer := resp.Append(nil)
+	if len(answer) > init.Size {
+		// Never the case with an INIT of ours; anybody else's must not make us an amplifier.
+		s.drop(ep)
+		return nil, nil, errors.New("the client's INIT is shorter than the answer to it")
+	}
+	return ep, answer, nil
 }
 
 // session returns the session of a client, a new one if it has none.
 func (v *Server) session(key crypto.PublicKey, peer *Peer, hello *wire.Params) *Session {
 	ses := &Session{e: v.e}
 	if peer != nil {
-		ses.id.key, ses.peer, ses.allowed = key, peer.Name, peer.Prefixes
-		ses.prefixes = peer.Prefixes
+		ses.id.key = key
+		ses.peer, ses.allowed, ses.prefixes = peer.Name, peer.Prefixes, peer.Prefixes
 	} else {
+		ses.id.password = passwordIdentity(hello)
 		ses.prefixes = hello.Prefixes
-		ses.id.name = clientName(hello)
-		if ses.id.name == "" {
-			v.anonymous++
-			ses.id.name = fmt.Sprintf("client-%d", v.anonymous)
-		}
-		ses.peer = cmp.Or(hello.Name, ses.id.name)
+		ses.peer = cmp.Or(hello.Name, "client")
 	}
 	if known := v.sessions[ses.id]; known != nil {
 		return known
@@ -247,11 +244,11 @@ func (v *Server) session(key crypto.PublicKey, peer *Peer, hello *wire.Params) *
 	return ses
 }
 
-// clientName tells clients with the same password apart: by their inner addresses, or
-// by the name that they give themselves.
-func clientName(hello *wire.Params) string {
+// passwordIdentity tells clients with the same password apart: by their inner
+// addresses, else by the number that each has drawn (SPEC.md, CLIENT).
+func passwordIdentity(hello *wire.Params) string {
 	if len(hello.Prefixes) == 0 {
-		return hello.Name
+		return strconv.FormatUint(hello.Client, 16)
 	}
 	names := make([]string, len(hello.Prefixes))
 	for i, p := range hello.Prefixes {
@@ -274,9 +271,13 @@ func (v *Server) learned(s *Session, from hostAddr) {
 	}
 }
 
-// established implements side.
-func (v *Server) established(_ time.Time, ep *epoch) {
-	v.routes.add(ep.session, ep.session.prefixes)
+// changed implements side.
+func (v *Server) changed(s *Session, up bool) {
+	if up {
+		v.routes.add(s, s.prefixes)
+	} else {
+		v.routes.rest(s)
+	}
 }
 
 // ended implements side.

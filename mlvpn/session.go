@@ -94,12 +94,15 @@ func (s *sender) promote(now time.Time, ses *Session) {
 	t := &ses.tx
 	s.drop(t.previous)
 	t.previous = t.current
-	if t.previous != nil {
-		t.previous.expires = now.Add(previousFor)
-		s.discardOutboxes(t.previous)
-	}
 	t.current, t.pending = t.pending, nil
-	s.e.side.established(now, t.current)
+	if t.previous == nil {
+		return
+	}
+	t.previous.expires = now.Add(previousFor)
+	for _, p := range t.previous.tx.active {
+		p.tx.monitor.Fail(now)
+		s.noteState(now, p, "replaced by a new session with the peer")
+	}
 }
 
 // expire drops epochs whose time is over, and reports whether the session is of any
@@ -219,6 +222,9 @@ func (s *sender) noteState(now time.Time, p *pathState, reason string) {
 		reason = ""
 	}
 	wasUp, isUp := was != linkDown, t.told != linkDown
+	if ep == ses.tx.pending && isUp {
+		s.promote(now, ses)
+	}
 	if wasUp != isUp {
 		if isUp {
 			ep.tx.up++
@@ -229,9 +235,6 @@ func (s *sender) noteState(now time.Time, p *pathState, reason string) {
 	}
 	s.e.log.Info(kind.String(), "link", t.cfg.Name, "peer", ses.peer, "reason", reason)
 	s.e.notifier.post(Event{Time: now, Kind: kind, Peer: ses.peer, Link: t.cfg.Name, Reason: reason})
-	if ep == ses.tx.pending && isUp {
-		s.promote(now, ses)
-	}
 	if ep != ses.tx.current || wasUp == isUp {
 		return
 	}
@@ -254,6 +257,7 @@ func (s *sender) report(now time.Time, ses *Session, kind EventKind, reason stri
 		return
 	}
 	ses.tx.reported = kind == SessionUp
+	s.e.side.changed(ses, ses.tx.reported)
 	s.e.log.Info(kind.String(), "peer", ses.peer, "reason", reason)
 	s.e.notifier.post(Event{Time: now, Kind: kind, Peer: ses.peer, Reason: reason})
 }

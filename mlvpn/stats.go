@@ -193,7 +193,7 @@ func (r *receiver) stats(now time.Time, of []*epoch, out *Stats) {
 		}
 		st := &out.Sessions[i]
 		st.Spoofed, st.NotIP = ep.session.rx.count.spoofed, ep.session.rx.count.notIP
-		if ep.rx.buffer != nil {
+		if ep.rx.buffer != nil { // unless the epoch has not been installed yet
 			st.Reorder = ep.rx.buffer.Stats()
 		}
 		for j := range st.Links {

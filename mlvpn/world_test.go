@@ -30,6 +30,9 @@ type world struct {
 	ids    []LinkID
 	log    *eventLog
 
+	cfg                    worldConfig
+	sc                     ServerConfig
+	cc                     ClientConfig
 	stopServer, stopClient func()
 }
 
@@ -68,58 +71,89 @@ var passwordKey = sync.OnceValue(func() crypto.PresharedKey {
 
 func newWorld(t *testing.T, cfg worldConfig) *world {
 	t.Helper()
-	w := &world{t: t, net: linksim.NewNetwork(cfg.seed), log: &eventLog{}}
+	w := &world{t: t, cfg: cfg, net: linksim.NewNetwork(cfg.seed), log: &eventLog{}}
 	serverKey, clientKey := crypto.GeneratePrivateKey(), crypto.GeneratePrivateKey()
-	w.sdev = tuntest.New(tuntest.Config{Name: "srv0", MTU: 1400})
-	w.cdev = tuntest.New(tuntest.Config{Name: "cli0", MTU: 1400})
-	sc := ServerConfig{
-		Config:  Config{Device: w.sdev, Key: serverKey, Logger: testLogger(t, "server")},
+	w.sc = ServerConfig{
+		Config:  Config{Key: serverKey, Logger: testLogger(t, "server")},
 		Clients: []Peer{{Name: "alice", Key: clientKey.Public()}},
 	}
-	cc := ClientConfig{
-		Config: Config{Device: w.cdev, Key: clientKey, Logger: testLogger(t, "client"), OnEvent: w.log.add},
+	w.cc = ClientConfig{
+		Config: Config{Key: clientKey, Logger: testLogger(t, "client"), OnEvent: w.log.add},
 		Server: serverKey.Public(),
 	}
 	if cfg.server != nil {
-		cfg.server(&sc)
+		cfg.server(&w.sc)
 	}
 	if cfg.client != nil {
-		cfg.client(&cc)
+		cfg.client(&w.cc)
 	}
-	var err error
-	if w.server, err = NewServer(sc); err != nil {
-		t.Fatal(err)
-	}
-	if w.client, err = NewClient(cc); err != nil {
-		t.Fatal(err)
-	}
-	for i, l := range cfg.lines {
-		w.addLine(i, l)
-	}
-	w.stopServer = w.run("server", w.server.Run)
-	w.stopClient = w.run("client", w.client.Run)
+	w.restartServer()
+	w.restartClient()
 	return w
 }
 
+// restartServer starts a server on the world's sockets: the first, or one that takes
+// over.
+func (w *world) restartServer() {
+	w.t.Helper()
+	w.sdev = tuntest.New(tuntest.Config{Name: "srv0", MTU: 1400, Queue: 1 << 14})
+	w.sc.Device = w.sdev
+	var err error
+	if w.server, err = NewServer(w.sc); err != nil {
+		w.t.Fatal(err)
+	}
+	for i, l := range w.cfg.lines {
+		w.listen(i, l)
+	}
+	w.stopServer = w.run("server", w.server.Run)
+}
+
+// restartClient starts a client on new lines.
+func (w *world) restartClient() {
+	w.t.Helper()
+	w.cdev = tuntest.New(tuntest.Config{Name: "cli0", MTU: 1400, Queue: 1 << 14})
+	w.cc.Device = w.cdev
+	var err error
+	if w.client, err = NewClient(w.cc); err != nil {
+		w.t.Fatal(err)
+	}
+	w.lines, w.ids = nil, nil
+	for i, l := range w.cfg.lines {
+		w.dial(i, l)
+	}
+	w.stopClient = w.run("client", w.client.Run)
+}
+
+// addLine adds a line at both ends.
 func (w *world) addLine(i int, l line) {
 	w.t.Helper()
-	port := netip.AddrPortFrom(netip.MustParseAddr("203.0.113.1"), uint16(5000+i))
-	sock, err := w.net.Listen(port)
+	w.listen(i, l)
+	w.dial(i, l)
+}
+
+// listen gives the server the socket of line i.
+func (w *world) listen(i int, l line) {
+	w.t.Helper()
+	sock, err := w.net.Listen(socketAddr(i))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	name := string(rune('a' + i))
 	if l.server.Name == "" {
-		l.server.Name = name
-	}
-	if l.cfg.Name == "" {
-		l.cfg.Name = name
+		l.server.Name = string(rune('a' + i))
 	}
 	if err := w.server.AddSocket(sock, l.server); err != nil {
 		w.t.Fatal(err)
 	}
-	local := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i + 1)}), 4000)
-	ln, err := w.net.Dial(local, port, l.up, l.down)
+}
+
+// dial gives the client line i.
+func (w *world) dial(i int, l line) {
+	w.t.Helper()
+	if l.cfg.Name == "" {
+		l.cfg.Name = string(rune('a' + i))
+	}
+	local := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i + 1)}), 0)
+	ln, err := w.net.Dial(local, socketAddr(i), l.up, l.down)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -130,6 +164,16 @@ func (w *world) addLine(i int, l line) {
 	w.lines = append(w.lines, ln)
 	w.ids = append(w.ids, id)
 }
+
+// socketAddr is where the server listens for line i.
+func socketAddr(i int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr("203.0.113.1"), uint16(5000+i))
+}
+
+var (
+	zeroKey    crypto.PrivateKey
+	zeroPublic crypto.PublicKey
+)
 
 // run starts a Run method and returns what stops it and waits.
 func (w *world) run(who string, run func(context.Context) error) (stop func()) {

@@ -1,2 +1,78 @@
 // Package reorder puts packets that came by several links back into order.
+//
+// A [Buffer] holds packets that came too early until those before them have come, or
+// until it is clear or likely that they will not. It does no I/O, reads no clock and
+// starts no goroutine.
+//
+// # Numbers
+//
+// The sender numbers the packets of each flow: order 0, 1, 2 and so on. It also
+// gives every packet a stamp, which counts its decisions over all flows, ordered or
+// not. Copies of a packet share both. Each link is FIFO. The order (16 bits) says
+// where a packet belongs. The stamp (24 bits) says what it proves about others: a
+// link that has delivered stamp s brings nothing older any more.
+//
+// Stamps are extended to 64 bits by serial number arithmetic (RFC 1982), with the
+// window moved: up to 2^22 behind the newest is old, anything else is ahead. Within
+// a flow, order and stamp grow together, so a packet whose stamp is newer than the
+// flow's newest has an order that is ahead by (order - newest) mod 65536, else one
+// that is behind by (newest - order) mod 65536. Losses of any length below 65536
+// packets of a flow are told from late packets in this way; the order alone could
+// not do that above 32768.
+//
+// # Holes
+//
+// Packets of a flow that wait are behind a hole at the flow's head. Other flows do
+// not wait for it. The hole is given up at the earliest of:
+//
+//   - Certain loss. Let s be the stamp of the first packet in order behind the hole;
+//     what is missing has a lower one. It is lost when every active link has
+//     delivered a stamp of s or newer. With one active link, that is at once.
+//
+//   - Deadline. Let p be the packet behind the hole that arrived first. The time is
+//
+//     arrival(p) + max over active links of high(link) - delay(p) + Slack
+//
+//     but no later than arrival(p) + MaxHold: when the slowest link would have
+//     brought what was sent just before p. Multipath DCCP (RFC 9897) compensates for
+//     path delays with such timers. delay(p) is that of the packet itself, which is
+//     exact even when the link's delay is changing. A link that is silent cannot
+//     prove a loss, so then the deadline decides.
+//
+//   - Window. As many packets are held as Config.Window allows; then the hole with
+//     the earliest deadline is given up. Or a flow runs further ahead of its hole
+//     than its ring reaches; then as many orders are given up as that takes.
+//
+// Only the hole at the head is given up; what is behind the next hole waits for that
+// one's own time. A packet that comes after it was given up is late: the caller
+// delivers it out of order. Orders delivered lately, the last 1024 before the next
+// of a flow, are remembered to drop duplicates.
+//
+// # Delays
+//
+// Delays are differences of two clocks and only differences between them count, so
+// the clocks' offset cancels. Each link's delay is sampled every 4 ms at most. From
+// the last 128 samples that are not older than 2 s, high(link) is the 90th
+// percentile, or the average of about the last 8 packets (a filter of gain 1/8) if
+// that is higher, so that a step up is followed within a few packets. A link that
+// has been silent for 2 s has no queue, and its lowest sample counts. An active link
+// that never delivered anything is taken to be MaxHold slower than p for one second.
+// Sessions avoid that by validating a link, which goes through [Buffer.Seen], before
+// they make it active.
+//
+// # Cost
+//
+// A packet in order costs a table look-up. A held one costs a slot of a common pool,
+// an entry in its flow's ring, and, when the hole at the head of its flow changes,
+// O(log n) in two heaps of the n flows that have a hole. Nothing is allocated in the
+// steady state. The pool has at most Window slots. Rings exist only for flows that
+// hold packets and are taken from a common budget of 8 times Window entries of two
+// bytes, beside 16 entries for each flow. What one packet can cost is bounded by the
+// length of a ring, whatever the peer sends.
+//
+// # Limitations
+//
+// A link that reorders packets itself makes certain losses wrong: such packets are
+// late. Packets that are sent again under their old stamp are late as well if the
+// link that brings them, and all others, had passed it.
 package reorder

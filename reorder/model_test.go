@@ -327,6 +327,9 @@ func checkModel(t *testing.T, seed uint64, packets, flows, links, window int, lo
 	}
 
 	all := traffic(rng, packets, flows, links, loss)
+	if len(all) == 0 {
+		return
+	}
 	zero := all[0].at
 	for _, a := range all {
 		now := a.at - zero

@@ -1,10 +1,3 @@
-// Package scheduler decides by which path each packet of a tunnel leaves.
-//
-// A [Scheduler] sees numbers only: the packet's size, class and flow, and a
-// snapshot of every path. It does no I/O, reads no clock and starts no goroutine.
-// [Weighted] shares bytes in proportion to configured rates.
-//
-// Package schedtest checks the properties that every Scheduler must have.
 package scheduler
 
 import "time"

@@ -24,6 +24,10 @@ const (
 	creditTime  = 10 * time.Millisecond
 	creditBytes = 16 << 10
 
+	// maxWeight is what higher weights count as, 8.8 Tbit/s: a packet still moves the
+	// tag.
+	maxWeight = 1 << 40
+
 	// equalWeight stands in, in bytes per second, when no weight is known.
 	equalWeight = 125_000
 
@@ -124,11 +128,15 @@ func (w *Weighted) Pick(now time.Time, p Packet, paths []Path, dst []int) Decisi
 	w.pending = true
 	for i := range w.next {
 		s := &w.next[i]
-		floor := int64(0)
-		if paths[i].Usable && paths[i].rank() == best {
-			floor = -s.credit()
+		s.tag -= w.advance
+		if s.tag >= 0 {
+			continue
 		}
-		s.tag = max(s.tag-w.advance, floor)
+		if paths[i].Usable && paths[i].rank() == best {
+			s.tag = max(s.tag, -s.credit())
+		} else {
+			s.tag = 0
+		}
 	}
 	return Decision{To: append(dst, chosen), Run: paths[chosen].run(p.Size)}
 }
@@ -220,6 +228,7 @@ func (s *pathState) reweigh(weight, unknown uint64) {
 	if weight == 0 {
 		weight = unknown
 	}
+	weight = min(weight, maxWeight)
 	if weight == s.weight {
 		return
 	}

@@ -11,6 +11,8 @@
 package conf
 
 import (
+	"fmt"
+	"log/slog"
 	"net/netip"
 	"time"
 )
@@ -106,6 +108,18 @@ type Config struct {
 	// Filters are the lines of [filters] in the order of the file.
 	Filters []Filter
 }
+
+// String returns a summary without secrets. With GoString and LogValue it keeps them
+// out of logs, however a Config gets there.
+func (c Config) String() string {
+	return fmt.Sprintf("%s (%s, %d links)", c.File, c.Mode, len(c.Links))
+}
+
+// GoString is String.
+func (c Config) GoString() string { return c.String() }
+
+// LogValue is String for package slog.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // A Link is one section of the file other than [general] and [filters].
 type Link struct {

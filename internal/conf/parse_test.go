@@ -3,6 +3,7 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -36,7 +37,7 @@ func reparse(t *testing.T, c *Config, text string) {
 		t.Fatalf("the rendered file has errors: %v\n%s", err, text)
 	}
 	if got, want := withoutLines(again), withoutLines(c); !reflect.DeepEqual(got, want) {
-		t.Fatalf("parsed\n%+v\nwant\n%+v\nfrom\n%s", got, want, text)
+		t.Fatalf("parsed\n%s\nwant\n%s\nfrom\n%s", render(got), render(want), text)
 	}
 }
 
@@ -181,6 +182,17 @@ func TestErrorsUnwrap(t *testing.T) {
 	}
 	if lines := strings.Count(err.Error(), "\n") + 1; lines != len(err.(Errors)) {
 		t.Errorf("%d lines for %d problems", lines, len(err.(Errors)))
+	}
+}
+
+func TestConfigHidesSecrets(t *testing.T) {
+	c := &Config{File: "x.conf", Mode: Server, Password: "hunter2hunter2hunter2", PrivateKey: "hunter2"}
+	var b strings.Builder
+	slog.New(slog.NewTextHandler(&b, nil)).Info("text", "config", c, "value", *c)
+	slog.New(slog.NewJSONHandler(&b, nil)).Info("json", "config", c, "value", *c)
+	fmt.Fprintf(&b, "%v %+v %#v %s %v %+v %#v", c, c, c, c, *c, *c, *c)
+	if strings.Contains(b.String(), "hunter") || strings.Count(b.String(), "x.conf (server, 0 links)") != 11 {
+		t.Errorf("logged %s", b.String())
 	}
 }
 

@@ -7,6 +7,9 @@
 // fixed PATH, and nothing else. All of these come from the local configuration, never
 // from the network.
 //
+// On Linux the file that was checked is run by its descriptor, so that a script sees
+// /proc/self/fd/3 as its $0.
+//
 // Scripts run one at a time, in the order of the events, in a process group of their
 // own, which is killed as a whole when the script takes too long.
 package hook

@@ -221,6 +221,19 @@ func TestLatestWins(t *testing.T) {
 	}
 }
 
+// TestToldOnce wants nothing queued for links that end as the script saw them last.
+func TestToldOnce(t *testing.T) {
+	r := &Runner{last: map[string]Type{"link a": RtunUp, "link b": RtunUp}, wake: make(chan struct{}, 1)}
+	for len(r.queue) < longQueue {
+		r.Post(Event{Type: RtunDown, Link: "a"})
+		r.Post(Event{Type: RtunDown, Link: "b"})
+	}
+	r.Post(Event{Type: RtunUp, Link: "a"})
+	if want := []Event{{RtunDown, "b"}}; !slices.Equal(r.queue, want) {
+		t.Errorf("%v wait, want %v", r.queue, want)
+	}
+}
+
 // TestCoalesce compares the queue, without a script, with a naive model: after any
 // events, running what is queued leaves each link in the state that was posted last.
 func TestCoalesce(t *testing.T) {

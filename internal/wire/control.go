@@ -107,12 +107,18 @@ type PathKind uint8
 // PathKindInfo is the kind of PathInfo; all others are reserved.
 const PathKindInfo PathKind = 0
 
+// TierNone says that the sender of a PathInfo will not use the path any more, and that
+// the receiver must not either.
+const TierNone = 255
+
 // MaxPathName is the longest name of a path, in bytes.
 const MaxPathName = 32
 
 // PathInfo is the PATH frame of kind INFO: what the sender of the frame wants the
 // receiver of the frame to know about the path it came on.
 type PathInfo struct {
+	// Tier is 0 for a path to be used freely, 1 for one to be used while no other works,
+	// TierNone for one that has ended.
 	Tier uint8
 	// Weight is the rate wanted towards the sender of the frame, in bytes per second; 0
 	// is unknown.

@@ -27,6 +27,7 @@ const (
 	paramName    = 3
 	paramPrefix  = 4
 	paramMedium  = 5
+	paramClient  = 7
 )
 
 // Params is the payload of both Noise messages of the handshake.
@@ -43,6 +44,9 @@ type Params struct {
 	// Prefixes are the inner addresses that the sender of the message answers for, at
 	// most MaxPrefixes. They are masked, and none is of IPv4-mapped IPv6 addresses.
 	Prefixes []netip.Prefix
+	// Client tells clients apart that share a password: a random number that a client
+	// keeps for as long as it runs. 0 is none.
+	Client uint64
 	// Ethernet says that the inner packets are Ethernet frames, not IP packets.
 	Ethernet bool
 }
@@ -104,6 +108,9 @@ func (p *Params) Append(b []byte) []byte {
 	if p.Ethernet {
 		b = append(b, paramMedium, 0, 1, 1)
 	}
+	if p.Client != 0 {
+		b = binary.BigEndian.AppendUint64(append(b, paramClient, 0, 8), p.Client)
+	}
 	return b
 }
 
@@ -111,7 +118,7 @@ func (p *Params) Append(b []byte) []byte {
 // ignored. The result is valid and shares no memory with b.
 func ParseParams(b []byte) (Params, error) {
 	var p Params
-	var seen [paramMedium + 1]bool
+	var seen [paramClient + 1]bool
 	for len(b) > 0 {
 		if len(b) < 3 {
 			return Params{}, wrap("handshake payload", ErrTruncated)
@@ -124,7 +131,7 @@ func ParseParams(b []byte) (Params, error) {
 		v := b[:n]
 		b = b[n:]
 		switch t {
-		case paramAEADs, paramIndices, paramName, paramMedium:
+		case paramAEADs, paramIndices, paramName, paramMedium, paramClient:
 			if seen[t] {
 				return Params{}, fmt.Errorf("handshake payload: type %d: %w", t, ErrDuplicate)
 			}
@@ -177,6 +184,11 @@ func (p *Params) parse(t uint8, v []byte) error {
 			return ErrValue
 		}
 		p.Ethernet = v[0] == 1
+	case paramClient:
+		if len(v) != 8 {
+			return ErrLength
+		}
+		p.Client = binary.BigEndian.Uint64(v)
 	}
 	return nil
 }

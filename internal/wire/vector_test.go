@@ -71,7 +71,7 @@ func forms() map[string]form {
 		"header":    {"header.txt", 3, describeHeader, naiveHeader, reencodeHeader},
 		"plaintext": {"frames.txt", 35, describePlaintext, naivePlaintext, reencodePlaintext},
 		"handshake": {"handshake.txt", 24, describeHandshake, naiveHandshake, reencodeHandshake},
-		"params":    {"params.txt", 39, describeParams, naiveParams, reencodeParams},
+		"params":    {"params.txt", 41, describeParams, naiveParams, reencodeParams},
 	}
 }
 

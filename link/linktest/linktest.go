@@ -28,8 +28,8 @@ type MakeSocket func(t testing.TB) (s link.Socket, dial func() link.Link)
 // Traits are promises that a transport makes beyond the contract of link.Link, as
 // MakePair configures it. A promise is tested only if it is made.
 type Traits struct {
-	// Lossless says that what Send has accepted arrives, as long as no more than
-	// 64 KiB are under way.
+	// Lossless says that what Send has accepted arrives, as long as no more than 130
+	// datagrams and 32 KiB, or one datagram, are under way.
 	Lossless bool
 	// Ordered says that datagrams arrive in the order they were sent in.
 	Ordered bool
@@ -41,12 +41,3 @@ type Traits struct {
 	// real time, and Send must not let any time pass.
 	Virtual bool
 }
-
-// TestLink tests that the links of mk obey the contract of link.Link.
-func TestLink(t *testing.T, mk MakePair, tr Traits) {}
-
-// TestSocket tests that the sockets of mk obey the contract of link.Socket.
-func TestSocket(t *testing.T, mk MakeSocket) {}
-
-// BenchmarkLink measures throughput and round trips of the links of mk.
-func BenchmarkLink(b *testing.B, mk MakePair) {}

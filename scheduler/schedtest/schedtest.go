@@ -1,16 +1,206 @@
 // Package schedtest checks the properties that every scheduler.Scheduler must have.
+//
+// [TestScheduler] runs the whole suite and [TestProportional] what only a scheduler
+// of fixed shares can pass. Each property is a subtest that quotes the sentence of
+// the contract it checks. Everything happens in virtual time, from fixed seeds.
 package schedtest
 
 import (
+	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/multilink-vpn/multilink/scheduler"
 )
 
-// TestScheduler runs the suite. It calls make for a fresh Scheduler in every subtest.
-func TestScheduler(t *testing.T, make func() scheduler.Scheduler) {
+// TestScheduler checks that the Schedulers that newScheduler makes keep the contract
+// of package scheduler. Each property gets a fresh one, some get several, which must
+// behave alike.
+func TestScheduler(t *testing.T, newScheduler func() scheduler.Scheduler) {
+	for _, p := range properties {
+		t.Run(p.name, func(t *testing.T) { run(t, p, newScheduler) })
+	}
 }
 
-// TestProportional checks shares.
-func TestProportional(t *testing.T, make func() scheduler.Scheduler, tolerance float64) {
+// TestProportional checks that shares follow Path.Weight: of the bytes sent, each
+// path's part may be off by tolerance times that part, and by two packets.
+func TestProportional(t *testing.T, newScheduler func() scheduler.Scheduler, tolerance float64) {
+	for _, p := range proportions(tolerance) {
+		t.Run(p.name, func(t *testing.T) { run(t, p, newScheduler) })
+	}
+}
+
+// A property is one thing that a Scheduler must do.
+type property struct {
+	name  string
+	check func(r reporter, newScheduler func() scheduler.Scheduler)
+}
+
+// A reporter is the part of testing.TB that properties need, so that the tests of
+// this package can watch them fail. Fatalf must not return.
+type reporter interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+func run(t *testing.T, p property, newScheduler func() scheduler.Scheduler) {
+	t.Helper()
+	p.check(t, newScheduler)
+}
+
+// epoch is when all virtual time starts.
+var epoch = time.Unix(1_000_000_000, 0)
+
+// A harness drives one Scheduler the way a session does, and checks every answer for
+// what holds always.
+type harness struct {
+	r     reporter
+	s     scheduler.Scheduler
+	now   time.Time
+	paths []scheduler.Path
+	dst   []int
+	given []scheduler.Path // copy of paths
+	bytes map[scheduler.PathID]uint64
+}
+
+func newHarness(r reporter, s scheduler.Scheduler, paths ...scheduler.Path) *harness {
+	return &harness{r: r, s: s, now: epoch, paths: paths, bytes: make(map[scheduler.PathID]uint64)}
+}
+
+// path returns an unpaced path of 10 Mbit/s.
+func path(id scheduler.PathID) scheduler.Path {
+	return scheduler.Path{ID: id, Usable: true, Weight: 1_250_000}
+}
+
+func paths(n int) []scheduler.Path {
+	p := make([]scheduler.Path, n)
+	for i := range p {
+		p[i] = path(scheduler.PathID(i + 1))
+	}
+	return p
+}
+
+// prefix is what dst holds before a Pick, to see that it stays.
+var prefix = []int{-7, -8, -9}
+
+// pick asks once and checks the answer. The Decision is without the prefix of dst
+// and lives until the next pick.
+func (h *harness) pick(p scheduler.Packet) scheduler.Decision {
+	h.r.Helper()
+	h.given = append(h.given[:0], h.paths...)
+	h.dst = append(h.dst[:0], prefix...)
+	d := h.s.Pick(h.now, p, h.paths, h.dst)
+
+	if !slices.Equal(h.paths, h.given) {
+		h.r.Fatalf("Pick must not modify paths: it made %+v of %+v", h.paths, h.given)
+	}
+	if len(d.To) < len(prefix) || !slices.Equal(d.To[:len(prefix)], prefix) {
+		h.r.Fatalf("Pick appends to dst: of dst %v it made To %v", prefix, d.To)
+	}
+	d.To = d.To[len(prefix):]
+	best, ok := h.best(p)
+	if len(d.To) > 0 && d.Run < 1 {
+		h.r.Fatalf("Run is at least 1 when To is not empty: got %d", d.Run)
+	}
+	for i, to := range d.To {
+		if to < 0 || to >= len(h.paths) {
+			h.r.Fatalf("To holds indices into the paths: got %d of %d", to, len(h.paths))
+		}
+		q := &h.paths[to]
+		switch {
+		case slices.Contains(d.To[:i], to):
+			h.r.Fatalf("a packet goes out once on each path: To is %v", d.To)
+		case !q.Usable:
+			h.r.Fatalf("a path that is not usable must not be chosen: got %+v", *q)
+		case !fits(q, p):
+			h.r.Fatalf("a path must not be given a packet above its MTU: %d bytes to %+v", p.Size, *q)
+		case !q.Degraded && rank(q) != best:
+			h.r.Fatalf("a path is used only when no better (lower) tier has a usable one: got %+v of %+v", *q, h.paths)
+		case q.Degraded && rank(q) != best:
+			h.r.Fatalf("a degraded path is used only when no usable path of any tier is better: got %+v of %+v", *q, h.paths)
+		}
+	}
+	switch {
+	case len(d.To) > 0:
+	case !ok && !d.Until.IsZero():
+		h.r.Fatalf("the zero Until says that no time will help: got %v from now with %+v", d.Until.Sub(h.now), h.paths)
+	case ok:
+		h.checkUntil(p, best, d)
+	}
+	return d
+}
+
+// checkUntil checks the Until of a Decision to wait.
+func (h *harness) checkUntil(p scheduler.Packet, best int, d scheduler.Decision) {
+	h.r.Helper()
+	var until time.Time
+	for i := range h.paths {
+		q := &h.paths[i]
+		if !q.Usable || !fits(q, p) || rank(q) != best {
+			continue
+		}
+		if !q.Ready.After(h.now) {
+			h.r.Fatalf("To is empty only if every path that could take the packet is held back: %+v is not", *q)
+		}
+		if until.IsZero() || q.Ready.Before(until) {
+			until = q.Ready
+		}
+	}
+	if !d.Until.Equal(until) {
+		h.r.Fatalf("Until is when the first path is ready again: got %v, want %v from now", d.Until.Sub(h.now), until.Sub(h.now))
+	}
+}
+
+// send asks, sends a whole run of the packet, at most most, and reports it. It
+// returns how many packets that were.
+func (h *harness) send(p scheduler.Packet, most int) int {
+	h.r.Helper()
+	d := h.pick(p)
+	if len(d.To) == 0 {
+		return 0
+	}
+	run := min(d.Run, most)
+	for range run {
+		for _, to := range d.To {
+			id := h.paths[to].ID
+			h.s.Sent(h.now, id, p.Size)
+			h.bytes[id] += uint64(p.Size)
+		}
+	}
+	return run
+}
+
+func (h *harness) total() (sum uint64) {
+	for _, n := range h.bytes {
+		sum += n
+	}
+	return sum
+}
+
+// best returns the rank of the best path that could take p.
+func (h *harness) best(p scheduler.Packet) (best int, ok bool) {
+	for i := range h.paths {
+		q := &h.paths[i]
+		if q.Usable && fits(q, p) && (!ok || rank(q) < best) {
+			best, ok = rank(q), true
+		}
+	}
+	return best, ok
+}
+
+func fits(q *scheduler.Path, p scheduler.Packet) bool {
+	return q.MTU == 0 || p.Size <= q.MTU
+}
+
+// rank orders paths: the lower, the earlier it is to be used.
+func rank(q *scheduler.Path) int {
+	if q.Degraded {
+		return 256 + int(q.Tier)
+	}
+	return int(q.Tier)
+}
+
+func describe(d scheduler.Decision) string {
+	return fmt.Sprintf("{To:%v Run:%d Until:%v}", d.To, d.Run, d.Until)
 }

@@ -30,8 +30,8 @@ func builders(payload []byte) map[string][]byte {
 // TestGolden pins a packet whose checksums another program has computed, so that a
 // mistake common to builder and checker would show.
 func TestGolden(t *testing.T) {
-	got := UDP4(netip.MustParseAddrPort("10.0.0.1:53"), netip.MustParseAddrPort("10.0.0.2:1024"), []byte("hi"))
-	want := "4500001e00004000401126cd0a0000010a000002" + "00350400000a7f396869"
+	got := UDP4(netip.MustParseAddrPort("10.0.0.1:53"), netip.MustParseAddrPort("10.0.0.2:1024"), []byte("hey"))
+	want := "4500001f00004000401126cc0a0000010a000002" + "00350400000b063b686579"
 	if hex.EncodeToString(got) != want {
 		t.Fatalf("%x, want %s", got, want)
 	}
@@ -95,6 +95,20 @@ func TestFixChecksums(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// TestZeroChecksum looks for a datagram whose sum is 0, which is sent as 0xffff.
+func TestZeroChecksum(t *testing.T) {
+	for i := range 1 << 16 {
+		pkt := UDP6(a6, b6, []byte{byte(i >> 8), byte(i)})
+		if pkt[46] == 0xff && pkt[47] == 0xff {
+			return
+		}
+		if pkt[46] == 0 && pkt[47] == 0 {
+			t.Fatalf("payload %d: no checksum", i)
+		}
+	}
+	t.Fatal("no datagram with checksum 0xffff")
 }
 
 func TestEthernet(t *testing.T) {
