@@ -146,12 +146,13 @@ const grows = 1.04
 // settle waits until TCP's rate grows no more.
 func (s *stage) settle(ctx context.Context) error {
 	limit := time.Now().Add(settleMax)
-	r, err := s.measure(ctx, settleMin/2)
-	for before := rates{}; err == nil && r.tcp > grows*before.tcp && time.Now().Before(limit); {
-		before = r
-		r, err = s.measure(ctx, settleMin/2)
+	for before := 0.0; ; {
+		r, err := s.measure(ctx, settleMin/2)
+		if err != nil || r.tcp <= grows*before || time.Now().After(limit) {
+			return err
+		}
+		before = r.tcp
 	}
-	return err
 }
 
 // measure watches for d and returns the rates in that time.
