@@ -31,7 +31,8 @@ type Config struct {
 
 // The sequence. Times of a phase count from when its connection stands.
 const (
-	rampUp      = 1500 * time.Millisecond // TCP finds its rate
+	settleMin   = 1500 * time.Millisecond // TCP finds its rate
+	settleMax   = 6 * time.Second
 	singleFor   = 3 * time.Second         // measured over the best line
 	steadyFor   = 4 * time.Second         // measured over all lines
 	cutFor      = 4 * time.Second         // a line is dead
@@ -139,6 +140,21 @@ func (s *stage) watch(ctx context.Context, d time.Duration, done <-chan struct{}
 	}
 }
 
+// grows is the growth within settleMin/2 that means that TCP has not found its rate yet.
+const grows = 1.04
+
+// settle waits until TCP's rate grows no more.
+func (s *stage) settle(ctx context.Context) error {
+	limit := time.Now().Add(settleMax)
+	for before := 0.0; ; {
+		r, err := s.measure(ctx, settleMin/2)
+		if err != nil || r.tcp <= grows*before || time.Now().After(limit) {
+			return err
+		}
+		before = r.tcp
+	}
+}
+
 // measure watches for d and returns the rates in that time.
 func (s *stage) measure(ctx context.Context, d time.Duration) (rates, error) {
 	from := take(s.tunnel, s.transfer)
@@ -175,7 +191,7 @@ func (d *demo) measureBest(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	if _, err := s.watch(ctx, rampUp, nil); err != nil {
+	if err := s.settle(ctx); err != nil {
 		return err
 	}
 	r, err := s.measure(ctx, singleFor)
@@ -194,7 +210,7 @@ func (d *demo) measureAll(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	if _, err := s.watch(ctx, rampUp, nil); err != nil {
+	if err := s.settle(ctx); err != nil {
 		return err
 	}
 	r, err := s.measure(ctx, steadyFor)

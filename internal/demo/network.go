@@ -24,9 +24,9 @@ type lineSpec struct {
 // lines are the demo's. Their rates are low so that the processor is not what limits
 // the result, even on a small machine that has other work.
 var lines = []lineSpec{
-	{name: "ADSL", down: 8, up: 1, delay: 20 * time.Millisecond},
-	{name: "LTE", down: 12, up: 4, delay: 30 * time.Millisecond, jitter: 5 * time.Millisecond},
-	{name: "Starlink", down: 16, up: 4, delay: 30 * time.Millisecond, jitter: 8 * time.Millisecond},
+	{name: "ADSL", down: 8, up: 1, delay: 15 * time.Millisecond},
+	{name: "LTE", down: 12, up: 4, delay: 25 * time.Millisecond, jitter: 3 * time.Millisecond},
+	{name: "Starlink", down: 16, up: 4, delay: 20 * time.Millisecond, jitter: 4 * time.Millisecond},
 }
 
 const (
