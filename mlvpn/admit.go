@@ -28,9 +28,6 @@ func destinationOf(info *flow.Info, ethernet bool) hostAddr {
 	return hostAddr{ip: info.Dst}
 }
 
-// multicast reports whether a frame goes to more than one station.
-func (h hostAddr) multicast() bool { return h.mac[0]&1 != 0 }
-
 // maxSources bounds the inner source addresses that are remembered of one session.
 const maxSources = 1024
 

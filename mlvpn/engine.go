@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/multilink-vpn/multilink/tun"
@@ -18,11 +19,13 @@ import (
 // An engine is the machine room that a Client or a Server runs on: the goroutines,
 // and what they own. Everything below the constants is a named part with an owner.
 type engine struct {
-	cfg   Config // constant
-	log   *slog.Logger
-	side  side // what differs between a client and a server
-	bufs  int  // size of a packet buffer, in bytes
-	epoch time.Time
+	cfg  Config // constant
+	log  *slog.Logger
+	side side // what differs between a client and a server
+	bufs int  // size of a packet buffer, in bytes
+	born time.Time
+
+	handshakes atomic.Int32 // handshake datagrams that wait for the sender
 
 	sender   sender   // owned by the sender goroutine
 	receiver receiver // owned by the receiver goroutine
@@ -73,11 +76,11 @@ func newEngine(cfg Config, s side) *engine {
 		mtu = defaultMTU
 	}
 	e := &engine{
-		cfg:   cfg,
-		log:   cfg.logger(),
-		side:  s,
-		bufs:  max(2048, mtu+14+tun.Headroom+2*Overhead),
-		epoch: time.Now(),
+		cfg:  cfg,
+		log:  cfg.logger(),
+		side: s,
+		bufs: max(2048, mtu+14+tun.Headroom+2*Overhead),
+		born: time.Now(),
 		life: life{
 			ports:  make(map[*port]struct{}),
 			accept: make(map[*acceptor]struct{}),
@@ -92,7 +95,7 @@ func newEngine(cfg Config, s side) *engine {
 // stamp returns the sender's clock of a DATA frame: units of 100 microseconds, modulo
 // 2^16 (SPEC.md, DATA).
 func (e *engine) stamp(now time.Time) uint16 {
-	return uint16(now.Sub(e.epoch) / stampUnit)
+	return uint16(now.Sub(e.born) / stampUnit)
 }
 
 const stampUnit = 100 * time.Microsecond

@@ -123,7 +123,7 @@ const (
 	silenceAgain = time.Minute
 )
 
-// send hands one handshake datagram to a port. A failure is a lost datagram.
+// sendHandshake hands one handshake datagram to a port.
 func (s *sender) sendHandshake(p *port, to link.Addr, datagram []byte) error {
 	_, err := p.send([][]byte{datagram}, to)
 	return err

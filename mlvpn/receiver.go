@@ -99,8 +99,8 @@ func (r *receiver) install(ep *epoch) {
 	}
 }
 
-// remove forgets an epoch. What it holds is delivered: it is authentic, and its holes
-// will not be filled any more.
+// remove forgets an epoch, its keys included: the sender has done so before. What it
+// holds is delivered: it is authentic, and its holes will not be filled any more.
 func (r *receiver) remove(now time.Time, ep *epoch) {
 	for _, index := range ep.ownIndex {
 		delete(r.paths, index)
@@ -108,6 +108,7 @@ func (r *receiver) remove(now time.Time, ep *epoch) {
 	r.timers.remove(ep)
 	ep.rx.buffer.Flush()
 	r.drain(now, ep)
+	ep.secrets.Wipe()
 }
 
 const (
@@ -170,10 +171,11 @@ func (r *receiver) process(now time.Time, b *portBatch) {
 			continue
 		}
 		p := r.paths[index]
-		if p == nil || !r.open(p, datagram) {
-			if p == nil {
-				r.count.unknown++
-			}
+		if p == nil {
+			r.count.unknown++
+			continue
+		}
+		if !r.open(p, datagram) {
 			continue
 		}
 		p.rx.count.datagrams++
@@ -208,16 +210,11 @@ func (r *receiver) handshake(now time.Time, datagram []byte, on *port, from link
 			return
 		}
 	}
-	waiting := 0
-	for i := range r.tell {
-		if r.tell[i].kind == msgHandshake {
-			waiting++
-		}
-	}
-	if waiting >= maxHandshakes {
+	if r.e.handshakes.Load() >= maxHandshakes {
 		r.count.flooded++
 		return
 	}
+	r.e.handshakes.Add(1)
 	r.tell = append(r.tell, senderMsg{kind: msgHandshake, at: now, port: on, addr: from, data: slices.Clone(datagram)})
 }
 

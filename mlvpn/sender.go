@@ -167,6 +167,7 @@ func (s *sender) handle(now time.Time, m *senderMsg) {
 		m.call(now)
 		return
 	case msgHandshake:
+		s.e.handshakes.Add(-1)
 		s.e.side.handshake(now, m)
 		return
 	case msgPortGone:
@@ -333,7 +334,9 @@ func (s *sender) seal(now time.Time, p *pathState, d wire.Data, buf []byte) {
 	t.rate.Add(now, size)
 	t.pacer.Sent(now, size)
 	v := &p.epoch.tx.views[t.view]
-	v.Ready = t.pacer.Ready()
+	if at := t.pacer.Ready(); v.Ready.Before(at) {
+		v.Ready = at // unless the link is full for longer than that
+	}
 	p.epoch.tx.sched.Sent(now, v.ID, size)
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/multilink-vpn/multilink/internal/path"
@@ -236,6 +237,9 @@ func (s *sender) flushPath(now time.Time, p *pathState) {
 			t.count.tooLarge++
 			t.out.sent++
 			p.updateView()
+		case t.addr.Local.IsValid() && !errors.Is(err, net.ErrClosed):
+			// The local address may have left the host: answer from whichever it has now.
+			t.addr.Local, t.addr.Interface = netip.Addr{}, 0
 		default:
 			if err == nil {
 				err = errBadLink

@@ -215,15 +215,15 @@ func (v *Server) answer(now time.Time, init *wire.Init) (*epoch, []byte, error) 
 		s.release(own)
 		return nil, nil, err
 	}
-	ep := s.newEpoch(v.session(key, peer, &hello), secrets, aead, own, hello.Indices)
 	resp := wire.Response{Mode: v.cfg.mode(), Attempt: init.Attempt, Noise: noise}
 	answer := resp.Append(nil)
 	if len(answer) > init.Size {
-		// Never the case with an INIT of ours; anybody else's must not make us an amplifier.
-		s.drop(ep)
+		// Never so with an INIT of ours. Nobody's must make an amplifier of this end.
+		s.release(own)
+		secrets.Wipe()
 		return nil, nil, errors.New("the client's INIT is shorter than the answer to it")
 	}
-	return ep, answer, nil
+	return s.newEpoch(v.session(key, peer, &hello), secrets, aead, own, hello.Indices), answer, nil
 }
 
 // session returns the session of a client, a new one if it has none.

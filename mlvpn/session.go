@@ -133,7 +133,6 @@ func (s *sender) drop(ep *epoch) {
 		delete(s.indices, index)
 	}
 	s.e.receiver.box.put(func(now time.Time) { s.e.receiver.remove(now, ep) })
-	ep.secrets.Wipe()
 }
 
 func (s *sender) discardOutboxes(ep *epoch) {

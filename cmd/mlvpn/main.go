@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/multilink-vpn/multilink/internal/daemon"
+	"github.com/multilink-vpn/multilink/internal/hook"
 )
 
 func main() {
@@ -62,8 +63,20 @@ func rootCommand() *cobra.Command {
 	f.BoolVarP(&quiet, "quiet", "q", false, "log only warnings and errors")
 	f.BoolP("version", "V", false, "print the version")
 	cmd.SetVersionTemplate("mlvpn {{.Version}}\n")
-	cmd.AddCommand(demoCommand())
+	cmd.AddCommand(demoCommand(), hookCommand())
 	return cmd
+}
+
+// hookCommand is for the daemon itself, which starts it before it gives up root.
+func hookCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    daemon.HookCommand,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return hook.Serve(os.Stdin, newLogger(false, false, ""))
+		},
+	}
 }
 
 // newLogger returns the daemon's log, on standard error: who starts it decides where

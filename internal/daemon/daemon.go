@@ -75,6 +75,8 @@ func Run(ctx context.Context, opts Options) error {
 	}
 
 	// From here on, what fails must undo what came before.
+	var background sync.WaitGroup
+	defer background.Wait()
 	var undo cleanup
 	defer undo.run()
 	var sockets []serverSocket
@@ -98,8 +100,12 @@ func Run(ctx context.Context, opts Options) error {
 			return err
 		}
 	}
+	if err := events.begin(opts.User, &background); err != nil {
+		return err
+	}
+	undo.add(func() { events.end(0) })
 	if opts.User != "" {
-		if err := privdrop.Drop(opts.User, keptCapabilities(c)...); err != nil {
+		if err := privdrop.Drop(opts.User); err != nil {
 			return err
 		}
 		opts.Log.Info("running without privileges", "user", opts.User)
@@ -115,8 +121,6 @@ func Run(ctx context.Context, opts Options) error {
 		Logger:      opts.Log,
 		OnEvent:     events.handle,
 	}
-	var background sync.WaitGroup
-	defer background.Wait()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 
@@ -130,11 +134,10 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	undo.forget() // the tunnel owns the device and the sockets now
-	events.start(&background)
 	opts.Log.Info("started", "mode", c.Mode, "links", len(c.Links), "config", c.File)
 	err = t.Run(ctx)
 	stop(err)
-	events.stop(hookGrace)
+	events.end(hookGrace)
 	if errors.Is(err, context.Canceled) {
 		opts.Log.Info("stopped")
 		return nil
@@ -162,9 +165,6 @@ func checkUser(opts Options) error {
 	}
 	return nil
 }
-
-// keptCapabilities returns what a daemon without root still needs.
-func keptCapabilities(*conf.Config) []privdrop.Cap { return nil }
 
 // interfaceConfig returns how the interface is to be, for a daemon that has no status
 // command to set it up.

@@ -1,9 +1,13 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"time"
@@ -17,12 +21,20 @@ import (
 // keepers of a client's links.
 type events struct {
 	log     *slog.Logger
-	runner  *hook.Runner // nil without a status command
+	hook    hook.Config  // without a path if there is no status command
+	runner  *hook.Runner // of hook, when this process runs it
+	script  script       // nil until begin, and without a status command
 	watches map[string]chan bool
 
 	// The following is only accessed by handle.
 	up       map[linkKey]bool // links that work
 	sessions int              // that are up
+}
+
+// script is what runs the status command, in this process or another.
+type script interface {
+	Post(hook.Event)
+	Drain(context.Context) error
 }
 
 // linkKey names a link: on a server, each client has links of the same names.
@@ -33,12 +45,7 @@ func newEvents(c *conf.Config, log *slog.Logger) (*events, error) {
 	if c.StatusCommand == "" {
 		return e, nil
 	}
-	mtu := c.MTU
-	if mtu == 0 {
-		mtu = defaultMTU
-	}
-	var err error
-	e.runner, err = hook.New(hook.Config{
+	e.hook = hook.Config{
 		Path:       c.StatusCommand,
 		Interface:  c.Interface,
 		IP4:        prefixText(c.IP4),
@@ -47,9 +54,11 @@ func newEvents(c *conf.Config, log *slog.Logger) (*events, error) {
 		IP6Gateway: addrText(c.IP6Gateway),
 		IP4Routes:  routesText(c.IP4Routes),
 		IP6Routes:  routesText(c.IP6Routes),
-		MTU:        mtu,
+		MTU:        cmp.Or(c.MTU, defaultMTU),
 		Log:        log,
-	})
+	}
+	var err error
+	e.runner, err = hook.New(e.hook)
 	return e, err
 }
 
@@ -61,28 +70,49 @@ func (e *events) watch(name string) <-chan bool {
 	return ch
 }
 
-// start runs the status command's queue.
-func (e *events) start(background *sync.WaitGroup) {
-	if e.runner != nil {
+// begin gets the status command ready to run: in another process, which stays root, if
+// this one is about to become user.
+func (e *events) begin(user string, background *sync.WaitGroup) error {
+	switch {
+	case e.hook.Path == "":
+	case user == "":
+		e.script = e.runner
 		background.Go(func() { e.runner.Run(context.Background()) })
+	default:
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("status command: %w", err)
+		}
+		cmd := exec.Command(self, HookCommand)
+		cmd.Env, cmd.Stderr = []string{}, os.Stderr
+		remote, err := hook.StartRemote(e.hook, cmd)
+		if err != nil {
+			return err
+		}
+		e.script = remote
 	}
+	return nil
 }
 
-// stop reports the links and sessions that are still up as down and waits for the
-// status command.
-func (e *events) stop(grace time.Duration) {
-	if e.runner == nil {
+// HookCommand is the argument that makes the program run status commands for a daemon
+// without privileges: it calls hook.Serve.
+const HookCommand = "run-status-command"
+
+// end reports the links and sessions that are still up as down and waits for the status
+// command.
+func (e *events) end(grace time.Duration) {
+	if e.script == nil {
 		return
 	}
 	for k := range e.up {
-		e.runner.Post(hook.Event{Type: hook.RtunDown, Link: k.link})
+		e.post(hook.Event{Type: hook.RtunDown, Link: k.link})
 	}
 	if e.sessions > 0 {
-		e.runner.Post(hook.Event{Type: hook.TuntapDown})
+		e.post(hook.Event{Type: hook.TuntapDown})
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
-	if err := e.runner.Drain(ctx); err != nil {
+	if err := e.script.Drain(ctx); err != nil {
 		e.log.Warn("the status command did not finish", "err", err)
 	}
 }
@@ -115,8 +145,8 @@ func (e *events) handle(ev mlvpn.Event) {
 }
 
 func (e *events) post(ev hook.Event) {
-	if e.runner != nil {
-		e.runner.Post(ev)
+	if e.script != nil {
+		e.script.Post(ev)
 	}
 }
 

@@ -32,6 +32,7 @@ type pair struct {
 // pairConfig describes a pair: what to add to the configuration files.
 type pairConfig struct {
 	general        string   // to both ends' [general]
+	serverGeneral  string   // to the server's
 	clientGeneral  string   // to the client's
 	links          []string // to both ends' section of each line
 	server, client string   // password of each end, the common one if empty
@@ -72,6 +73,8 @@ func (p *pair) config(mode, password string, own, peer netip.Addr, link func(k i
 	fmt.Fprintf(&b, "ip4 = \"%s/30\"\nip4_gateway = \"%s\"\n%s\n", own, peer, p.cfg.general)
 	if mode == "client" {
 		b.WriteString(p.cfg.clientGeneral)
+	} else {
+		b.WriteString(p.cfg.serverGeneral)
 	}
 	for k := range p.lines {
 		fmt.Fprintf(&b, "[line%d]\n%s", k+1, link(k))
@@ -275,8 +278,14 @@ func TestWrongPassword(t *testing.T) {
 	}
 }
 
-// TestStatusCommand runs a script as MLVPN's users have them.
+// TestStatusCommand runs a script as MLVPN's users have them: it sets the interface up,
+// for which it needs root also when the daemon has given that up.
 func TestStatusCommand(t *testing.T) {
+	t.Run("root", func(t *testing.T) { testStatusCommand(t, nil) })
+	t.Run("user", func(t *testing.T) { testStatusCommand(t, []string{"-u", "nobody"}) })
+}
+
+func testStatusCommand(t *testing.T, args []string) {
 	netlab.Require(t)
 	lab := netlab.New(t, netlab.Config{Lines: []netlab.Line{{Up: 20e6, Down: 20e6}, {Up: 20e6, Down: 20e6}}})
 	dir, err := os.MkdirTemp("/var/tmp", "multilink-e2e-")
@@ -293,7 +302,7 @@ exit 0
 	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	p := newPair(t, lab, pairConfig{clientGeneral: fmt.Sprintf("statuscommand = %q\n", script)})
+	p := newPair(t, lab, pairConfig{clientGeneral: fmt.Sprintf("statuscommand = %q\n", script), clientArgs: args})
 	p.waitUp(t)
 	for range 50 {
 		if res, err := lab.Client.Ping(serverInner, 1); err == nil && res.Received == 1 {
@@ -308,9 +317,8 @@ exit 0
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := strings.Fields(strings.ReplaceAll(string(log), " \n", "\n"))
-	t.Logf("events: %q", got)
 	text = string(log)
+	t.Logf("events: %q", text)
 	for _, want := range []string{"rtun_up line1\n", "rtun_up line2\n", "tuntap_up", "rtun_down line1\n", "rtun_down line2\n", "tuntap_down"} {
 		if strings.Count(text, want) != 1 {
 			t.Errorf("event %q came %d times: %q", want, strings.Count(text, want), text)
@@ -397,5 +405,69 @@ func TestPrivileges(t *testing.T) {
 	}
 	if strings.Contains(string(status), "Uid:\t0") {
 		t.Errorf("the client still runs as root:\n%s", status)
+	}
+}
+
+// TestTAP bridges Ethernet frames: the hosts find each other by ARP through the tunnel.
+func TestTAP(t *testing.T) {
+	netlab.Require(t)
+	lab := netlab.New(t, netlab.Config{Lines: []netlab.Line{{Up: 20e6, Down: 20e6}, {Up: 20e6, Down: 20e6}}})
+	p := newPair(t, lab, pairConfig{general: "tuntap = \"tap\""})
+	p.waitUp(t)
+	p.ping(t)
+	if _, err := netlab.TransferHash(lab.Client, lab.Server, serverInner, 5e6); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestInnerIPv6 carries IPv6 over lines that have only IPv4.
+func TestInnerIPv6(t *testing.T) {
+	netlab.Require(t)
+	lab := netlab.New(t, netlab.Config{Lines: []netlab.Line{{Up: 20e6, Down: 20e6}, {Up: 20e6, Down: 20e6}}})
+	p := newPair(t, lab, pairConfig{
+		serverGeneral: "ip6 = \"fd42::1/126\"\nip6_gateway = \"fd42::2\"\n",
+		clientGeneral: "ip6 = \"fd42::2/126\"\nip6_gateway = \"fd42::1\"\n",
+	})
+	p.waitUp(t)
+	server6 := netip.MustParseAddr("fd42::1")
+	if res, err := lab.Client.Ping(server6, 20); err != nil || res.Received < 20 {
+		t.Fatalf("ping: %v, %+v", err, res)
+	}
+	if _, err := netlab.TransferHash(lab.Client, lab.Server, server6, 5e6); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTwoClients has one server with two ports serve two clients with the same password,
+// each with a line to each port.
+func TestTwoClients(t *testing.T) {
+	netlab.Require(t)
+	lab := netlab.New(t, netlab.Config{Lines: []netlab.Line{{Up: 20e6, Down: 20e6}, {Up: 20e6, Down: 20e6}}})
+	bin := netlab.BuildDaemon(t)
+	text := "[general]\nmode = \"server\"\ninterface_name = \"mlvpn0\"\npassword = \"" + password + "\"\n" +
+		"ip4 = \"10.42.42.1/24\"\n[line1]\nbindport = 5080\n[line2]\nbindport = 5081\n"
+	lab.Server.Start(t, bin, "--yes-run-as-root", "-c", writeConfig(t, "server.conf", text))
+	for i := range 2 {
+		text := fmt.Sprintf("[general]\nmode = \"client\"\ninterface_name = \"mlvpn%d\"\npassword = %q\nip4 = \"10.42.42.%d/24\"\n", i, password, 2+i)
+		for k := range 2 {
+			text += fmt.Sprintf("[line%d]\nbindhost = \"%s\"\nremotehost = \"%s\"\nremoteport = %d\n", k+1, lab.ClientAddr(k), lab.PublicAddr(), 5080+k)
+		}
+		c := lab.Client.Start(t, bin, "--yes-run-as-root", "-c", writeConfig(t, "client.conf", text))
+		c.WaitOutput(t, "link up\" link=line1", 10*time.Second)
+		c.WaitOutput(t, "link up\" link=line2", 10*time.Second)
+	}
+	for i := range 2 {
+		own := netip.AddrFrom4([4]byte{10, 42, 42, byte(2 + i)})
+		// Both devices are on one host here: without its own device, the second client's
+		// answers would leave by the first.
+		if _, err := lab.Client.Run("ip", "rule", "add", "from", own.String(), "lookup", fmt.Sprint(500+i)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := lab.Client.Run("ip", "route", "add", "10.42.42.0/24", "dev", fmt.Sprintf("mlvpn%d", i), "table", fmt.Sprint(500+i)); err != nil {
+			t.Fatal(err)
+		}
+		if res, err := lab.Server.Ping(own, 10); err != nil || res.Received < 10 {
+			t.Errorf("client %d: %v, %+v", i, err, res)
+		}
 	}
 }

@@ -76,7 +76,7 @@ type Config struct {
 	MTU int
 
 	// Log receives the scripts' output and failures. Nil: they are discarded.
-	Log *slog.Logger
+	Log *slog.Logger `json:"-"`
 
 	// Timeout is how long a script may run before it is killed. 0: 30 s.
 	Timeout time.Duration

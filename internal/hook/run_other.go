@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 )
 
@@ -16,3 +17,6 @@ func open(path string) (*os.File, error) {
 
 // runScript has nothing to do: New fails on this system.
 func (r *Runner) runScript(context.Context, Event) {}
+
+// detach does nothing: there are no process groups to leave.
+func detach(*exec.Cmd) {}

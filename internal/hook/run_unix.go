@@ -109,7 +109,7 @@ func (r *Runner) runScript(ctx context.Context, e Event) {
 	cmd := command(runCtx, f, r.cfg.Path, r.args(e))
 	cmd.Env = r.env()
 	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	detach(cmd)
 	cmd.Cancel = func() error {
 		// The script leads its group, so its process id is the group's.
 		return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
@@ -135,3 +135,6 @@ func (r *Runner) runScript(ctx context.Context, e Event) {
 		log.Debug("status command done", "after", took)
 	}
 }
+
+// detach puts a program into a process group of its own.
+func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }

@@ -67,6 +67,17 @@ func TestDelay(t *testing.T) {
 	sound(t, lab)
 }
 
+// TestDelayOfStream checks that the delay counts from the arrival of a frame, although
+// the bridge looks for frames at intervals while they keep coming.
+func TestDelayOfStream(t *testing.T) {
+	Require(t)
+	lab := New(t, Config{Lines: []Line{{Delay: 5 * time.Millisecond}}})
+	r := mustPing(t, lab.Client, PingConfig{Interval: 1300 * time.Microsecond}, lab.ServerAddr(0), 300)
+	if r.Median() > 10*time.Millisecond+400*time.Microsecond {
+		t.Errorf("min %v, median %v, max %v; want 10ms", r.Min(), r.Median(), r.Max())
+	}
+}
+
 func TestSerialization(t *testing.T) {
 	Require(t)
 	lab := New(t, Config{Lines: []Line{{Up: 1e6, Down: 1e6}}})

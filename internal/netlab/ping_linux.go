@@ -9,6 +9,9 @@ import (
 	"os"
 	"slices"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // PingConfig says how to ping. The zero value of a field is its default.
@@ -22,7 +25,8 @@ type PingConfig struct {
 // PingResult is what came back.
 type PingResult struct {
 	Sent, Received int
-	// RTTs are the round-trip times in the order of the replies.
+	// RTTs are the round-trip times in the order of the replies, to when the kernel
+	// received them, so that a busy machine adds little.
 	RTTs []time.Duration
 }
 
@@ -109,17 +113,21 @@ func (h *Host) ping(cfg PingConfig, dst netip.Addr, n int) (r PingResult, err er
 	if cfg.Size < 8 {
 		return r, fmt.Errorf("payload of %d bytes has no room for a timestamp", cfg.Size)
 	}
-	c, err := h.ListenPacket(types.network, source)
+	pc, err := h.ListenPacket(types.network, source)
 	if err != nil {
 		return r, err
 	}
-	defer c.Close()
+	defer pc.Close()
+	c := pc.(*net.IPConn)
+	if err := stampArrivals(c); err != nil {
+		return r, err
+	}
 
 	start := time.Now()
 	// Concurrent pings of a host receive each other's replies; the start tells them apart.
 	id := uint16(start.UnixNano() >> 10)
 	got := make(chan []time.Duration, 1)
-	go func() { got <- receiveEchoes(c, types, id, start, n) }()
+	go func() { got <- receiveEchoes(c, types, id, n) }()
 	msg := make([]byte, echoHeader+cfg.Size)
 	var sendErr error
 	for i := range n {
@@ -127,7 +135,7 @@ func (h *Host) ping(cfg PingConfig, dst netip.Addr, n int) (r PingResult, err er
 		msg[0], msg[2], msg[3] = types.request, 0, 0
 		binary.BigEndian.PutUint16(msg[4:], id)
 		binary.BigEndian.PutUint16(msg[6:], uint16(i))
-		binary.BigEndian.PutUint64(msg[8:], uint64(time.Since(start)))
+		binary.BigEndian.PutUint64(msg[8:], uint64(time.Now().UnixNano()))
 		if types == echo4 {
 			binary.BigEndian.PutUint16(msg[2:], checksum(msg))
 		}
@@ -148,26 +156,64 @@ func (h *Host) ping(cfg PingConfig, dst netip.Addr, n int) (r PingResult, err er
 }
 
 // receiveEchoes returns the round-trip times of up to n replies, until c's deadline.
-func receiveEchoes(c net.PacketConn, types echoTypes, id uint16, start time.Time, n int) (rtts []time.Duration) {
-	buf := make([]byte, 65536)
+func receiveEchoes(c *net.IPConn, types echoTypes, id uint16, n int) (rtts []time.Duration) {
+	buf, oob := make([]byte, 65536), make([]byte, 128)
 	seen := make(map[uint16]bool)
 	for len(rtts) < n {
-		k, _, err := c.ReadFrom(buf)
-		now := time.Since(start)
+		k, oobn, _, _, err := c.ReadMsgIP(buf, oob)
+		now := time.Now().UnixNano()
 		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 			return rtts
 		}
-		if err != nil || k < echoHeader+8 || buf[0] != types.reply || binary.BigEndian.Uint16(buf[4:]) != id {
+		if err != nil {
 			continue
 		}
-		seq := binary.BigEndian.Uint16(buf[6:])
+		msg := buf[:k]
+		if types == echo4 {
+			// A raw socket of IPv4 gives the IP header too, one of IPv6 does not.
+			msg = msg[min(int(msg[0]&0xf)*4, k):]
+		}
+		if len(msg) < echoHeader+8 || msg[0] != types.reply || binary.BigEndian.Uint16(msg[4:]) != id {
+			continue
+		}
+		seq := binary.BigEndian.Uint16(msg[6:])
 		if seen[seq] {
 			continue
 		}
 		seen[seq] = true
-		rtts = append(rtts, now-time.Duration(binary.BigEndian.Uint64(buf[8:])))
+		if at, ok := arrival(oob[:oobn]); ok {
+			now = at
+		}
+		rtts = append(rtts, time.Duration(now-int64(binary.BigEndian.Uint64(msg[8:]))))
 	}
 	return rtts
+}
+
+// stampArrivals makes the kernel say when it received each packet.
+func stampArrivals(c *net.IPConn) error {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	cerr := rc.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	})
+	return errors.Join(cerr, err)
+}
+
+// arrival finds the time of stampArrivals, in nanoseconds of Unix time.
+func arrival(oob []byte) (ns int64, ok bool) {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return 0, false
+	}
+	for _, m := range msgs {
+		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= int(unsafe.Sizeof(unix.Timespec{})) {
+			ts := (*unix.Timespec)(unsafe.Pointer(&m.Data[0]))
+			return ts.Nano(), true
+		}
+	}
+	return 0, false
 }
 
 // checksum is the internet checksum (RFC 1071) of b.

@@ -33,8 +33,8 @@ type bridge struct {
 	pool    pool
 	polls   []unix.PollFd // the control channel, then the inputs of paths
 	rx, tx  vector
-	slots   [batch]int32 // of rx, those that wait for a frame
-	waiting int          // how many of slots are set
+	slots   [batch]int32 // where rx receives
+	rest    rest
 }
 
 // control is the bridge's end of the control channel.
@@ -56,6 +56,11 @@ func Serve(in, out int, inside func(netns string, f func() error) error) (guard 
 	b := &bridge{clock: clock{time.Now()}, control: control{in: in, out: out}}
 	b.rx.init()
 	b.tx.init()
+	for i := range b.slots {
+		b.slots[i], _ = b.pool.get()
+		b.rx.set(i, b.pool.bytes(b.slots[i]))
+		b.rx.expectStamp(i)
+	}
 	if err := unix.SetNonblock(in, true); err != nil {
 		return nil, fmt.Errorf("wan: control channel: %w", err)
 	}
@@ -73,13 +78,26 @@ func Serve(in, out int, inside func(netns string, f func() error) error) (guard 
 	}
 	for {
 		next := b.deliver()
-		if err := b.wait(next); err != nil {
+		now, _ := b.clock.now()
+		receive, resting := b.rest.until(now)
+		polls := b.polls
+		if resting {
+			polls = polls[:1]
+			next = min(next, receive)
+		}
+		if err := b.wait(polls, next); err != nil {
 			return guard, err
 		}
+		if resting {
+			now, _ = b.clock.now()
+		}
 		for i := range b.paths {
-			if b.polls[1+i].Revents != 0 {
+			if resting && now >= receive || b.polls[1+i].Revents != 0 {
 				b.receive(&b.paths[i])
 			}
+		}
+		if resting && now >= receive {
+			b.rest.received(now)
 		}
 		if b.polls[0].Revents != 0 {
 			if done, err := b.control.serve(handle); done || err != nil {
@@ -146,6 +164,11 @@ func (b *bridge) handle(req Request) (r Reply) {
 	for _, s := range req.Set {
 		b.paths[2*s.Line+s.Direction].shaper.Set(s.Params)
 	}
+	delay := never
+	for i := range b.paths {
+		delay = min(delay, b.paths[i].shaper.params.Delay)
+	}
+	b.rest.setDelay(delay)
 	if req.Stats {
 		for i := 0; i < len(b.paths); i += 2 {
 			r.Stats = append(r.Stats, [2]Counters{b.paths[i].counters(), b.paths[i+1].counters()})
@@ -159,8 +182,8 @@ func (p *path) counters() Counters {
 	return p.shaper.Counters()
 }
 
-// wait sleeps until a frame or a request arrives, or until next.
-func (b *bridge) wait(next time.Duration) error {
+// wait sleeps until one of polls is ready, or until next.
+func (b *bridge) wait(polls []unix.PollFd, next time.Duration) error {
 	var ts *unix.Timespec
 	if next != never {
 		now, _ := b.clock.now()
@@ -170,7 +193,7 @@ func (b *bridge) wait(next time.Duration) error {
 	for i := range b.polls {
 		b.polls[i].Revents = 0
 	}
-	if _, err := unix.Ppoll(b.polls, ts, nil); err != nil && err != unix.EINTR {
+	if _, err := unix.Ppoll(polls, ts, nil); err != nil && err != unix.EINTR {
 		return fmt.Errorf("wan: poll: %w", err)
 	}
 	return nil
@@ -179,29 +202,12 @@ func (b *bridge) wait(next time.Duration) error {
 // receive admits the frames that p's socket holds.
 func (b *bridge) receive(p *path) {
 	for {
-		for b.waiting < batch {
-			slot, ok := b.pool.get()
-			if !ok {
-				break
-			}
-			b.slots[b.waiting] = slot
-			b.waiting++
-		}
-		want := b.waiting
-		if want == 0 {
-			// Memory is full of frames on their way; the socket's buffer holds the rest.
-			return
-		}
-		for i, slot := range b.slots[:want] {
-			b.rx.set(i, b.pool.bytes(slot))
-		}
-		b.rx.expectStamps(want)
-		n, errno := b.rx.recv(p.in, want)
+		n, errno := b.rx.recv(p.in)
 		if errno != 0 {
 			return
 		}
 		now, wall := b.clock.now()
-		kept := 0
+		b.rest.seen(now)
 		for i := range n {
 			// The kernel's stamp says when the frame came, however late this thread woke.
 			// Stamps are of the wall clock, which may step, and may be slightly out of
@@ -213,21 +219,27 @@ func (b *bridge) receive(p *path) {
 			at = max(at, p.arrived)
 			p.arrived = at
 			size := int(b.rx.msgs[i].len)
-			slot := b.slots[i]
-			due, ok := p.shaper.Admit(at, size)
-			if !ok {
-				b.slots[kept] = slot
-				kept++
-				continue
+			if due, ok := p.shaper.Admit(at, size); ok {
+				b.launch(p, i, due, size)
 			}
-			p.flight.push(frame{due: due, slot: slot, size: int32(size)})
+			b.rx.expectStamp(i)
 		}
-		kept += copy(b.slots[kept:], b.slots[n:want])
-		b.waiting = kept
-		if n < want {
+		if n < batch {
 			return
 		}
 	}
+}
+
+// launch puts the frame in entry i of rx on its way, and a new slot in its place.
+func (b *bridge) launch(p *path, i int, due time.Duration, size int) {
+	slot, ok := b.pool.get()
+	if !ok {
+		p.shaper.count.QueueDrops++
+		return
+	}
+	p.flight.push(frame{due: due, slot: b.slots[i], size: int32(size)})
+	b.slots[i] = slot
+	b.rx.set(i, b.pool.bytes(slot))
 }
 
 // deliver sends all frames that are due and returns when the next one is.

@@ -141,6 +141,23 @@ func TestShaperDrawsDependOnIndex(t *testing.T) {
 	}
 }
 
+// TestShaperDrawsAreIndependent checks that no two draws are one number.
+func TestShaperDrawsAreIndependent(t *testing.T) {
+	seen := make(map[float64]bool)
+	for direction := range 2 {
+		s := NewShaper(1, 0, direction, Params{})
+		for n := range uint64(1000) {
+			for kind := range uint64(draws) {
+				d := s.draw(n, kind)
+				if d < 0 || d >= 1 || seen[d] {
+					t.Fatalf("direction %d, frame %d, kind %d draws %v, seen before: %v", direction, n, kind, d, seen[d])
+				}
+				seen[d] = true
+			}
+		}
+	}
+}
+
 func TestShaperSilentDrops(t *testing.T) {
 	s := NewShaper(1, 0, 0, Params{Blackhole: true})
 	if _, ok := s.Admit(0, full); ok {

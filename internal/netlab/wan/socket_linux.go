@@ -22,7 +22,6 @@ const (
 type mmsghdr struct {
 	hdr unix.Msghdr
 	len uint32
-	_   [4]byte
 }
 
 // stamp is a control message with one SCM_TIMESTAMPNS.
@@ -52,29 +51,27 @@ func (v *vector) set(i int, b []byte) {
 	v.iovs[i].SetLen(len(b))
 }
 
-// expectStamps prepares the first n entries to receive a timestamp each.
-func (v *vector) expectStamps(n int) {
-	for i := range n {
-		h := &v.msgs[i].hdr
-		h.Control = (*byte)(unsafe.Pointer(&v.stamp[i]))
-		h.SetControllen(int(unsafe.Sizeof(v.stamp[i])))
-		h.Flags = 0
-	}
+// expectStamp prepares entry i to receive a timestamp. The kernel undoes it with every
+// frame.
+func (v *vector) expectStamp(i int) {
+	h := &v.msgs[i].hdr
+	h.Control = (*byte)(unsafe.Pointer(&v.stamp[i]))
+	h.SetControllen(int(unsafe.Sizeof(v.stamp[i])))
 }
 
 // arrived returns the wall clock time in nanoseconds when the kernel received entry
 // i, or false if it did not say.
 func (v *vector) arrived(i int) (int64, bool) {
 	s := &v.stamp[i]
-	if v.msgs[i].hdr.Controllen < uint64(unsafe.Sizeof(*s)) || s.hdr.Level != unix.SOL_SOCKET || s.hdr.Type != unix.SCM_TIMESTAMPNS {
+	if uint64(v.msgs[i].hdr.Controllen) < uint64(unsafe.Sizeof(*s)) || s.hdr.Level != unix.SOL_SOCKET || s.hdr.Type != unix.SCM_TIMESTAMPNS {
 		return 0, false
 	}
 	return s.at.Nano(), true
 }
 
-// recv fills up to n entries without blocking.
-func (v *vector) recv(fd, n int) (int, unix.Errno) {
-	r, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&v.msgs)), uintptr(n), unix.MSG_DONTWAIT, 0, 0)
+// recv fills entries from the first on without blocking and returns how many.
+func (v *vector) recv(fd int) (int, unix.Errno) {
+	r, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&v.msgs)), batch, unix.MSG_DONTWAIT, 0, 0)
 	return int(r), errno
 }
 
