@@ -890,25 +890,6 @@ func testListenerFails(t *testing.T) {
 	}
 }
 
-func TestUnusedEpochIsDropped(t *testing.T) { synctest.Test(t, testUnusedEpochIsDropped) }
-
-// Keys that were never proposed can be dropped.
-func testUnusedEpochIsDropped(t *testing.T) {
-	v := newVictim(t, victimConfig{lines: 1})
-	defer v.close()
-	v.sleep(time.Second)
-	_, secrets := exchangeSecrets(t, v.cc.Key, v.sc.Key)
-	s := &v.server.e.sender
-	err := s.e.call(func(time.Time) {
-		own := s.allocate(4)
-		s.drop(s.newEpoch(&Session{e: s.e}, secrets, crypto.ChaCha20Poly1305, own, own))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v.works("after")
-}
-
 func TestBadConfig(t *testing.T) {
 	dev := tuntest.New(tuntest.Config{})
 	key, pub := crypto.GeneratePrivateKey(), crypto.GeneratePrivateKey().Public()

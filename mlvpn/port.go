@@ -13,9 +13,9 @@ import (
 // share. It hides the difference.
 type port struct {
 	cfg  LinkConfig
-	link link.Link   // or
-	sock link.Socket // one of the two
-	id   LinkID      // of a client's link
+	link link.Link     // or
+	sock link.Socket   // one of the two
+	id   LinkID        // of a client's link
 	gone chan struct{} // closed when the reader has ended; nil before it starts; guarded by life.mu
 }
 
