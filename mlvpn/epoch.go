@@ -24,6 +24,7 @@ type epoch struct {
 	peerIndex []uint32 // by link: what the peer wants to see in our headers
 	ownIndex  []uint32 // by link: what we want to see
 	expires   time.Time
+	record    *initRecord // a server's, of the INIT that it comes from
 
 	tx epochSender
 	rx epochReceiver

@@ -74,7 +74,7 @@ type initLog struct {
 type initHash [sha256.Size]byte
 
 type initRecord struct {
-	epoch  *epoch
+	epoch  *epoch // nil once it was dropped
 	answer []byte
 	copies int
 }

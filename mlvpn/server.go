@@ -146,7 +146,7 @@ func (v *Server) handshake(now time.Time, m *senderMsg) {
 	if r := v.inits.records[hash]; r != nil {
 		// The same INIT on another link, or again because our answer was lost; but once
 		// its session works, it can only be a replay.
-		if r.copies >= maxAnswers || r.epoch.session.tx.pending != r.epoch {
+		if r.copies >= maxAnswers || r.epoch == nil || r.epoch.session.tx.pending != r.epoch {
 			s.count.replays++
 			return
 		}
@@ -163,7 +163,8 @@ func (v *Server) handshake(now time.Time, m *senderMsg) {
 		}
 		return
 	}
-	v.inits.add(hash, &initRecord{epoch: ep, answer: answer})
+	ep.record = &initRecord{epoch: ep, answer: answer}
+	v.inits.add(hash, ep.record)
 	s.propose(now, ep.session, ep)
 	s.wake(ep.session)
 	s.sendHandshake(m.port, m.addr, answer)

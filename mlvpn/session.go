@@ -128,6 +128,9 @@ func (s *sender) drop(ep *epoch) {
 	if ep == nil {
 		return
 	}
+	if ep.record != nil {
+		ep.record.epoch = nil // it outlives the epoch
+	}
 	s.discardOutboxes(ep)
 	for _, index := range ep.ownIndex {
 		delete(s.indices, index)
