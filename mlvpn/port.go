@@ -135,6 +135,7 @@ func (e *engine) readPort(p *port) {
 		case err == nil:
 			continue
 		case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF):
+			p.close()
 			e.life.mu.Lock()
 			delete(e.life.ports, p)
 			e.life.mu.Unlock()
