@@ -36,7 +36,7 @@ const maxSources = 1024
 // to send the answers here.
 func (r *receiver) admit(s *Session, info *flow.Info, parsed bool, p *pathState, now time.Time) bool {
 	ethernet := r.e.cfg.Ethernet
-	if !parsed && !ethernet {
+	if !parsed && (!ethernet || info.SrcMAC == [6]byte{}) { // no frame, or an empty one
 		s.rx.count.notIP++
 		return false
 	}
