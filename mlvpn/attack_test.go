@@ -1474,7 +1474,7 @@ func TestPendingSurvivesReplay(t *testing.T) { synctest.Test(t, testPendingSurvi
 func testPendingSurvivesReplay(t *testing.T) {
 	v := newVictim(t, victimConfig{lines: 1, hold: func(up bool, data []byte) bool { return true }})
 	defer v.close()
-	v.sleep(11 * time.Second)
+	v.sleep(20 * time.Second)
 	old := v.tap.sent(nil)[0]
 	inits := v.tap.sent(func(r *recorded) bool { return kindOf(r.data) == "INIT" && !bytes.Equal(r.data, old.data) })
 	if len(inits) == 0 {
