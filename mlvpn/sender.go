@@ -211,7 +211,7 @@ func (s *sender) tick(now time.Time, ses *Session) {
 			}
 			s.noteState(now, p, "no answer")
 			if len(p.tx.out.waiting()) > 0 {
-				s.mark(p)
+				s.flushPath(now, p) // before transmit: if the link is full still, the path rests on
 			}
 		}
 	}
@@ -278,13 +278,18 @@ func (s *sender) transmit(now time.Time, ses *Session) {
 			t.resume = d.Until
 			return
 		}
+		first := ep.tx.active[d.To[0]]
+		if !s.room(now, first, q.Size) {
+			t.resume = now.Add(refusedPause)
+			return
+		}
 		for run := max(d.Run, 1); ; {
 			s.send(now, ep, t.queue.pop(), d.To)
 			if run--; run == 0 {
 				break
 			}
 			next := t.queue.head()
-			if next == nil || next.class != q.Class || next.size()+Overhead > q.Size {
+			if next == nil || next.class != q.Class || next.size()+Overhead > q.Size || !s.room(now, first, next.size()+Overhead) {
 				break
 			}
 		}
