@@ -47,8 +47,8 @@ func (r *receiver) admit(s *Session, info *flow.Info, parsed bool, p *pathState,
 		}
 	}
 	from := sourceOf(info, ethernet)
-	if from == s.rx.last {
-		return true
+	if from == s.rx.last || from.multicast() {
+		return true // nothing new; nobody answers for a group
 	}
 	s.rx.last = from
 	if _, known := s.rx.sources[from]; known || len(s.rx.sources) >= maxSources {
