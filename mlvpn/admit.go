@@ -47,7 +47,7 @@ func (r *receiver) admit(s *Session, info *flow.Info, parsed bool, p *pathState,
 		}
 	}
 	from := sourceOf(info, ethernet)
-	if from == s.rx.last || from.multicast() {
+	if from == s.rx.last || from.mac[0]&1 != 0 {
 		return true // nothing new; nobody answers for a group
 	}
 	s.rx.last = from
