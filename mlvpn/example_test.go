@@ -68,6 +68,7 @@ func Example() {
 	}
 
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	ended := make(chan error, 2)
 	go func() { ended <- server.Run(ctx) }()
 	go func() { ended <- client.Run(ctx) }()
