@@ -19,11 +19,12 @@ import (
 // An engine is the machine room that a Client or a Server runs on: the goroutines,
 // and what they own. Everything below the constants is a named part with an owner.
 type engine struct {
-	cfg  Config // constant
-	log  *slog.Logger
-	side side // what differs between a client and a server
-	bufs int  // size of a packet buffer, in bytes
-	born time.Time
+	cfg   Config // constant
+	log   *slog.Logger
+	side  side // what differs between a client and a server
+	learn bool // inner addresses are learnt; constant once running
+	bufs  int  // size of a packet buffer, in bytes
+	born  time.Time
 
 	handshakes atomic.Int32 // handshake datagrams that wait for the sender
 
@@ -45,6 +46,8 @@ type side interface {
 	learned(s *Session, from hostAddr)
 	// changed is told that a session has its first working path, or has lost its last.
 	changed(s *Session, up bool)
+	// failed is told that nothing came of a handshake.
+	failed(now time.Time, s *Session)
 	// ended is told that a session has been removed.
 	ended(s *Session)
 	// advance does what is due and returns when it wants to be called again; the zero

@@ -238,8 +238,8 @@ func (s *sender) reschedule(now time.Time, ses *Session) {
 			}
 		}
 	}
-	if t.pending != nil {
-		sooner(t.pending.expires)
+	if len(t.pending) > 0 {
+		sooner(t.pending[0].expires)
 	}
 	if t.previous != nil {
 		sooner(t.previous.expires)

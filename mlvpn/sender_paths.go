@@ -59,6 +59,9 @@ func (s *sender) leave(now time.Time, p *pathState, reason string) {
 // heard is told that a path's first packet has arrived, or that its packets come from
 // another address now. The receiver has authenticated it.
 func (s *sender) heard(now time.Time, p *pathState, m *senderMsg) {
+	if p.tx.removed {
+		return
+	}
 	if p.tx.monitor == nil {
 		if err := s.join(now, p, m.port, m.addr); err != nil {
 			s.e.log.Error("cannot use a path", "link", m.port.cfg.Name, "err", err)
@@ -126,6 +129,7 @@ func (s *sender) told(now time.Time, p *pathState, info wire.PathInfo) {
 		return
 	}
 	if info.Tier == wire.TierNone {
+		t.removed = true
 		s.leave(now, p, "the peer has removed the link")
 		return
 	}
@@ -175,6 +179,7 @@ func (s *sender) dismiss(now time.Time, gone *port) {
 			s.control(now, p, &c)
 		}
 		s.flushPath(now, p)
+		p.tx.removed = true
 		s.leave(now, p, "removed")
 	})
 }
