@@ -25,7 +25,6 @@ type Client struct {
 	links    []*port
 	lastID   LinkID
 	attempt  *attempt
-	slots    int  // positions of the current epoch that have been given to links
 	renew    bool // a link found no position: only a new handshake can add it
 	silent   time.Time
 	complain time.Time
@@ -148,20 +147,28 @@ func (c *Client) ReplaceLink(id LinkID, l link.Link) error {
 	return c.e.addPort(is)
 }
 
-// place gives a new link a position in the session as it is, or asks for a new one.
+// place gives a new link a position in the session as it is, and in the one that is to
+// take its place, or asks for a new one.
 func (c *Client) place(now time.Time, p *port) {
-	ep := c.session.tx.current
-	switch {
-	case ep == nil:
+	epochs := c.session.tx.epochs()
+	if len(epochs) == 0 {
 		c.restart() // so that the next INIT goes out on this link, too
-	case c.slots < len(ep.tx.paths):
-		if err := c.e.sender.join(now, ep.tx.paths[c.slots], p, link.Addr{}); err != nil {
-			c.e.log.Error("cannot use a link", "link", p.cfg.Name, "err", err)
-		}
-		c.slots++
-	default:
-		c.renew = true
 	}
+	for _, ep := range epochs {
+		if ep.tx.slots == len(ep.tx.paths) {
+			c.renew = true
+			continue
+		}
+		c.join(now, ep, p)
+	}
+}
+
+// join gives a link the next position in an epoch.
+func (c *Client) join(now time.Time, ep *epoch, p *port) {
+	if err := c.e.sender.join(now, ep.tx.paths[ep.tx.slots], p, link.Addr{}); err != nil {
+		c.e.log.Error("cannot use a link", "link", p.cfg.Name, "err", err)
+	}
+	ep.tx.slots++
 }
 
 // advance implements side: it keeps a handshake going while no path works.
@@ -326,15 +333,11 @@ func (c *Client) handshake(now time.Time, m *senderMsg) {
 	ep := s.newEpoch(c.session, secrets, aead, a.own, p.Indices)
 	c.attempt, c.renew = nil, false
 	s.propose(now, c.session, ep)
-	c.slots = 0
 	for _, l := range a.links {
 		if !slices.Contains(c.links, l) {
 			continue // removed since
 		}
-		if err := s.join(now, ep.tx.paths[c.slots], l, link.Addr{}); err != nil {
-			c.e.log.Error("cannot use a link", "link", l.cfg.Name, "err", err)
-		}
-		c.slots++
+		c.join(now, ep, l)
 	}
 	for _, l := range c.links {
 		if !slices.Contains(a.links, l) {

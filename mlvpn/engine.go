@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net"
@@ -219,10 +220,12 @@ func (e *engine) readDevice() {
 	for range cap(free) {
 		free <- e.newDeviceBatch(dev.BatchSize(), free)
 	}
+	failures := 0 // in a row
 	for {
 		b := <-free
 		n, err := dev.Read(b.bufs, b.sizes, tun.Headroom)
 		if n > 0 {
+			failures = 0
 			b.n = n
 			select {
 			case e.sender.packets <- b:
@@ -237,10 +240,14 @@ func (e *engine) readDevice() {
 		case errors.Is(err, os.ErrClosed) || errors.Is(err, net.ErrClosed):
 			e.fail(errDeviceClosed)
 			return
+		case failures == maxDeviceFailures:
+			e.fail(fmt.Errorf("mlvpn: reading from the tunnel device: %w", err))
+			return
 		default:
-			// Foreign devices report single bad packets as errors too. The pause bounds
-			// the loop when the error lasts.
-			e.log.Warn("reading from the tunnel device failed, trying again", "err", err)
+			// Foreign devices report single bad packets as errors, too.
+			if failures++; failures == 1 {
+				e.log.Warn("reading from the tunnel device failed, trying again", "err", err)
+			}
 			select {
 			case <-time.After(readRetry):
 			case <-e.sender.done:
@@ -250,7 +257,12 @@ func (e *engine) readDevice() {
 	}
 }
 
-const readRetry = 100 * time.Millisecond
+const (
+	// readRetry is the pause after a failed read.
+	readRetry = 100 * time.Millisecond
+	// maxDeviceFailures is after how many failures in a row the device is given up.
+	maxDeviceFailures = 50
+)
 
 var errDeviceClosed = errors.New("mlvpn: the tunnel device was closed")
 

@@ -38,6 +38,7 @@ type epochSender struct {
 	paths  []*pathState     // by link; the slice is constant
 	active []*pathState     // those that have a scheduler's view
 	views  []scheduler.Path // of active, same order
+	slots  int              // of paths, how many a client has given to links
 	stamp  uint32
 	orders [flowBuckets]uint16
 	up     int // number of active paths that are usable

@@ -13,10 +13,10 @@ import (
 // share. It hides the difference.
 type port struct {
 	cfg  LinkConfig
-	link link.Link   // or
-	sock link.Socket // one of the two
-	id   LinkID      // of a client's link
-	gone chan struct{}
+	link link.Link     // or
+	sock link.Socket   // one of the two
+	id   LinkID        // of a client's link
+	gone chan struct{} // closed when the reader has ended; nil before it starts; guarded by life.mu
 }
 
 // A LinkID identifies a link of a Client for as long as the Client lives.
@@ -77,7 +77,6 @@ func (e *engine) newPortBatch(p *port, free chan<- *portBatch) *portBatch {
 
 // addPort starts a port's reader, now or when Run begins.
 func (e *engine) addPort(p *port) error {
-	p.gone = make(chan struct{})
 	l := &e.life
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -94,6 +93,7 @@ func (e *engine) addPort(p *port) error {
 
 // startPort starts the reader of a port. life.mu is held.
 func (e *engine) startPort(p *port) {
+	p.gone = make(chan struct{})
 	e.life.readers.Go(func() { e.readPort(p) })
 }
 
@@ -101,11 +101,11 @@ func (e *engine) startPort(p *port) {
 func (e *engine) removePort(p *port) {
 	p.close()
 	e.life.mu.Lock()
-	started := e.life.started
+	gone := p.gone
 	delete(e.life.ports, p)
 	e.life.mu.Unlock()
-	if started {
-		<-p.gone
+	if gone != nil { // else addPort has not come to it yet, or Run has not begun
+		<-gone
 	}
 }
 
@@ -135,6 +135,7 @@ func (e *engine) readPort(p *port) {
 		case err == nil:
 			continue
 		case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF):
+			p.close()
 			e.life.mu.Lock()
 			delete(e.life.ports, p)
 			e.life.mu.Unlock()

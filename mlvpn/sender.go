@@ -259,6 +259,7 @@ func (s *sender) transmit(now time.Time, ses *Session) {
 	if ep == nil {
 		return
 	}
+	blocked := 0
 	for head := t.queue.head(); head != nil; head = t.queue.head() {
 		q := schedulerPacket(ep, head)
 		d := ep.tx.sched.Pick(now, q, ep.tx.views, s.scratch.choice[:0])
@@ -278,17 +279,33 @@ func (s *sender) transmit(now time.Time, ses *Session) {
 			t.resume = d.Until
 			return
 		}
+		if !s.reserve(now, ep, d.To, q.Size) {
+			// The links are full, and their paths rest. Others may not.
+			if blocked++; blocked > len(ep.tx.views) {
+				t.resume = now.Add(refusedPause)
+				return
+			}
+			continue
+		}
 		for run := max(d.Run, 1); ; {
 			s.send(now, ep, t.queue.pop(), d.To)
 			if run--; run == 0 {
 				break
 			}
 			next := t.queue.head()
-			if next == nil || next.class != q.Class || next.size()+Overhead > q.Size {
+			if next == nil || next.class != q.Class || next.size()+Overhead > q.Size || !s.reserve(now, ep, d.To, q.Size) {
 				break
 			}
 		}
 	}
+}
+
+// reserve reports whether at least one of the chosen paths has room for a packet.
+func (s *sender) reserve(now time.Time, ep *epoch, to []int, size int) (ok bool) {
+	for _, view := range to {
+		ok = s.room(now, ep.tx.active[view], size) || ok
+	}
+	return ok
 }
 
 func schedulerPacket(ep *epoch, p *packet) scheduler.Packet {

@@ -59,17 +59,14 @@ func (s *sender) leave(now time.Time, p *pathState, reason string) {
 // heard is told that a path's first packet has arrived, or that its packets come from
 // another address now. The receiver has authenticated it.
 func (s *sender) heard(now time.Time, p *pathState, m *senderMsg) {
-	if p.tx.removed {
-		return
+	if p.tx.removed || m.port.id != 0 {
+		return // a client's paths stay on the links that it has given them
 	}
 	if p.tx.monitor == nil {
 		if err := s.join(now, p, m.port, m.addr); err != nil {
 			s.e.log.Error("cannot use a path", "link", m.port.cfg.Name, "err", err)
 		}
 		return
-	}
-	if p.tx.port.id != 0 {
-		return // a client's path stays on its link
 	}
 	if p.tx.port != m.port || p.tx.addr != m.addr {
 		s.e.log.Info("a link has moved", "link", p.tx.cfg.Name, "peer", p.epoch.session.peer, "from", p.tx.addr, "to", m.addr)
