@@ -1,9 +1,9 @@
 package mlvpn
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/multilink-vpn/multilink/internal/flow"
 )
@@ -28,16 +28,19 @@ func destinationOf(info *flow.Info, ethernet bool) hostAddr {
 	return hostAddr{ip: info.Dst}
 }
 
-// maxSources bounds the inner source addresses that are remembered of one session.
-const maxSources = 1024
+// maxHosts bounds the inner hosts that are remembered of one session.
+const maxHosts = 1024
+
+// minFrame is the length of an Ethernet header.
+const minFrame = 14
 
 // admit reports whether a packet may come from this session: its source must be one of
-// the peer's inner addresses. New sources are reported to the sender, which may have
-// to send the answers here.
-func (r *receiver) admit(s *Session, info *flow.Info, parsed bool, p *pathState, now time.Time) bool {
+// the peer's inner addresses.
+func (r *receiver) admit(p *pathState, info *flow.Info, parsed bool, size int) bool {
+	s := p.epoch.session
 	ethernet := r.e.cfg.Ethernet
-	if !parsed && (!ethernet || info.SrcMAC == [6]byte{}) { // no frame, or an empty one
-		s.rx.count.notIP++
+	if ethernet && size < minFrame || !ethernet && !parsed {
+		s.rx.count.malformed++
 		return false
 	}
 	if len(s.allowed) > 0 && info.Version != 0 {
@@ -46,18 +49,37 @@ func (r *receiver) admit(s *Session, info *flow.Info, parsed bool, p *pathState,
 			return false
 		}
 	}
-	from := sourceOf(info, ethernet)
-	if from == s.rx.last || from.mac[0]&1 != 0 {
-		return true // nothing new; nobody answers for a group
+	// A client known by key that has a list of prefixes has said all there is to know.
+	if r.e.learn && (ethernet || len(s.allowed) == 0) {
+		r.learn(p, sourceOf(info, ethernet))
 	}
-	s.rx.last = from
-	if _, known := s.rx.sources[from]; known || len(s.rx.sources) >= maxSources {
-		return true
-	}
-	if s.rx.sources == nil {
-		s.rx.sources = make(map[hostAddr]struct{})
-	}
-	s.rx.sources[from] = struct{}{}
-	r.tell = append(r.tell, senderMsg{kind: msgLearned, path: p, learned: from, at: now})
 	return true
+}
+
+// learn remembers that a host is behind a session now, and tells the sender, which may
+// have packets for it.
+func (r *receiver) learn(p *pathState, host hostAddr) {
+	s := p.epoch.session
+	if host == s.rx.last || host.mac[0]&1 != 0 {
+		return // nothing new; nobody answers for a group
+	}
+	s.rx.last = host
+	was := r.hosts[host]
+	if was == s || s.rx.hosts >= maxHosts {
+		return
+	}
+	if was != nil {
+		was.rx.hosts--
+		was.rx.last = hostAddr{} // so that it is noticed when the host moves back
+	}
+	s.rx.hosts++
+	r.hosts[host] = s
+	r.tell = append(r.tell, senderMsg{kind: msgLearned, path: p, learned: host})
+}
+
+// forget is told that a session has ended.
+func (r *receiver) forget(s *Session) {
+	if s.rx.hosts > 0 {
+		maps.DeleteFunc(r.hosts, func(_ hostAddr, x *Session) bool { return x == s })
+	}
 }

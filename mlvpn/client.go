@@ -174,10 +174,12 @@ func (c *Client) join(now time.Time, ep *epoch, p *port) {
 // advance implements side: it keeps a handshake going while no path works.
 func (c *Client) advance(now time.Time) time.Time {
 	t := &c.session.tx
-	wanted := len(c.links) > 0 && t.pending == nil && (c.renew || !c.healthy())
-	if !wanted {
-		c.restart()
+	healthy := c.healthy()
+	if healthy {
 		c.silent = time.Time{}
+	}
+	if len(c.links) == 0 || len(t.pending) > 0 || healthy && !c.renew {
+		c.restart()
 		return time.Time{}
 	}
 	if now.Before(t.retry) {
@@ -213,10 +215,13 @@ func (c *Client) advance(now time.Time) time.Time {
 		spread := pause / 5
 		a.next = now.Add(pause - spread + time.Duration(c.e.sender.rng.Uint64()%uint64(2*spread+1)))
 	}
-	if c.complain.Before(a.next) {
-		return c.complain
+	next := a.next
+	for _, at := range []time.Time{c.complain, a.started.Add(attemptFor)} {
+		if at.Before(next) {
+			next = at
+		}
 	}
-	return a.next
+	return next
 }
 
 // healthy reports whether a path works whose probes are answered, and no key is worn.
@@ -347,3 +352,4 @@ func (c *Client) route(_ *packet, dst []*Session) []*Session { return append(dst
 func (c *Client) learned(*Session, hostAddr) {}
 func (c *Client) changed(*Session, bool)     {}
 func (c *Client) ended(*Session)             {}
+func (c *Client) failed(time.Time, *Session) {}

@@ -58,9 +58,10 @@ const (
 // inbound is what one datagram carries.
 type inbound struct {
 	control
-	packets []inboundPacket
-	newest  bool // no datagram with a higher number has been opened on this path
-	skipped int  // frames of unknown type
+	packets   []inboundPacket
+	newest    bool // no datagram with a higher number has been opened on this path
+	skipped   int  // frames of unknown type
+	malformed bool // a frame was malformed: it and those after it are left out
 }
 
 // An inboundPacket is an inner packet that lies at datagram[start:end].
@@ -115,8 +116,6 @@ type ml1Opener struct {
 	opener *crypto.Opener
 }
 
-var errFrame = errors.New("mlvpn: malformed frame in an authentic datagram")
-
 func (o *ml1Opener) open(datagram []byte, in *inbound) error {
 	in.has, in.packets, in.skipped = 0, in.packets[:0], 0
 	_, low, ok := wire.ParseHeader(datagram)
@@ -131,28 +130,38 @@ func (o *ml1Opener) open(datagram []byte, in *inbound) error {
 		return err
 	}
 	in.newest = !any || counter > highest
+	in.malformed = in.parse(plaintext) != nil
+	return nil
+}
+
+// parse reads the frames of a datagram's plaintext. On error, those before the
+// malformed one stand (SPEC.md, section 4.2).
+func (in *inbound) parse(plaintext []byte) error {
 	for rest := plaintext; len(rest) > 0; {
 		at := wire.HeaderSize + len(plaintext) - len(rest)
 		var f wire.Frame
+		var err error
 		if f, rest, err = wire.Next(rest); err != nil {
-			return errFrame
+			return err
 		}
 		switch f.Type {
 		case wire.TypeData:
 			start := at + f.Data.HeaderSize()
 			in.packets = append(in.packets, inboundPacket{f.Data, start, start + len(f.Data.Payload)})
 		case wire.TypePing:
-			in.ping, err = wire.ParsePing(f.Body)
-			in.has |= hasPing
+			if in.ping, err = wire.ParsePing(f.Body); err == nil {
+				in.has |= hasPing
+			}
 		case wire.TypePong:
-			in.pong, err = wire.ParsePong(f.Body)
-			in.has |= hasPong
+			if in.pong, err = wire.ParsePong(f.Body); err == nil {
+				in.has |= hasPong
+			}
 		case wire.TypeClose:
-			in.closing, err = wire.ParseClose(f.Body)
-			in.has |= hasClose
+			if in.closing, err = wire.ParseClose(f.Body); err == nil {
+				in.has |= hasClose
+			}
 		case wire.TypePath:
-			in.info, err = wire.ParsePathInfo(f.Body)
-			switch {
+			switch in.info, err = wire.ParsePathInfo(f.Body); {
 			case err == nil:
 				in.has |= hasInfo
 			case errors.Is(err, wire.ErrKind):
@@ -164,7 +173,7 @@ func (o *ml1Opener) open(datagram []byte, in *inbound) error {
 			in.skipped++
 		}
 		if err != nil {
-			return errFrame
+			return err
 		}
 	}
 	return nil

@@ -47,6 +47,6 @@ type receiveCounters struct {
 }
 
 type sessionReceiveCounters struct {
-	notIP   uint64
-	spoofed uint64 // inner source address that the peer may not use
+	malformed uint64 // neither IP packets nor Ethernet frames
+	spoofed   uint64 // inner source address that the peer may not use
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net"
@@ -19,11 +20,12 @@ import (
 // An engine is the machine room that a Client or a Server runs on: the goroutines,
 // and what they own. Everything below the constants is a named part with an owner.
 type engine struct {
-	cfg  Config // constant
-	log  *slog.Logger
-	side side // what differs between a client and a server
-	bufs int  // size of a packet buffer, in bytes
-	born time.Time
+	cfg   Config // constant
+	log   *slog.Logger
+	side  side // what differs between a client and a server
+	learn bool // inner addresses are learnt; constant once running
+	bufs  int  // size of a packet buffer, in bytes
+	born  time.Time
 
 	handshakes atomic.Int32 // handshake datagrams that wait for the sender
 
@@ -45,6 +47,8 @@ type side interface {
 	learned(s *Session, from hostAddr)
 	// changed is told that a session has its first working path, or has lost its last.
 	changed(s *Session, up bool)
+	// failed is told that nothing came of a handshake.
+	failed(now time.Time, s *Session)
 	// ended is told that a session has been removed.
 	ended(s *Session)
 	// advance does what is due and returns when it wants to be called again; the zero
@@ -216,10 +220,12 @@ func (e *engine) readDevice() {
 	for range cap(free) {
 		free <- e.newDeviceBatch(dev.BatchSize(), free)
 	}
+	failures := 0 // in a row
 	for {
 		b := <-free
 		n, err := dev.Read(b.bufs, b.sizes, tun.Headroom)
 		if n > 0 {
+			failures = 0
 			b.n = n
 			select {
 			case e.sender.packets <- b:
@@ -234,10 +240,14 @@ func (e *engine) readDevice() {
 		case errors.Is(err, os.ErrClosed) || errors.Is(err, net.ErrClosed):
 			e.fail(errDeviceClosed)
 			return
+		case failures == maxDeviceFailures:
+			e.fail(fmt.Errorf("mlvpn: reading from the tunnel device: %w", err))
+			return
 		default:
-			// Foreign devices report single bad packets as errors too. The pause bounds
-			// the loop when the error lasts.
-			e.log.Warn("reading from the tunnel device failed, trying again", "err", err)
+			// Foreign devices report single bad packets as errors, too.
+			if failures++; failures == 1 {
+				e.log.Warn("reading from the tunnel device failed, trying again", "err", err)
+			}
 			select {
 			case <-time.After(readRetry):
 			case <-e.sender.done:
@@ -247,7 +257,12 @@ func (e *engine) readDevice() {
 	}
 }
 
-const readRetry = 100 * time.Millisecond
+const (
+	// readRetry is the pause after a failed read.
+	readRetry = 100 * time.Millisecond
+	// maxDeviceFailures is after how many failures in a row the device is given up.
+	maxDeviceFailures = 50
+)
 
 var errDeviceClosed = errors.New("mlvpn: the tunnel device was closed")
 

@@ -24,7 +24,7 @@ type epoch struct {
 	peerIndex []uint32 // by link: what the peer wants to see in our headers
 	ownIndex  []uint32 // by link: what we want to see
 	expires   time.Time
-	record    *initRecord // a server's, of the INIT that it comes from
+	init      *initRecord // on a server: of the INIT that it answers
 
 	tx epochSender
 	rx epochReceiver
@@ -95,6 +95,7 @@ type pathSender struct {
 	known    bool   // the peer knows our PathInfo
 	peerName string // what the peer calls the link
 	marked   bool   // in sender.dirty
+	removed  bool   // one end has removed the link: the path must not be used again
 }
 
 // pathReceiver is owned by the receiver.

@@ -74,9 +74,10 @@ type initLog struct {
 type initHash [sha256.Size]byte
 
 type initRecord struct {
-	epoch  *epoch // nil once it was dropped
-	answer []byte
-	copies int
+	epoch     *epoch // nil when it has ended
+	answer    []byte
+	copies    int
+	confirmed bool // the client has used the answer
 }
 
 const (

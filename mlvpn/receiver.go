@@ -28,6 +28,7 @@ type receiver struct {
 	paths  map[uint32]*pathState // by our receiver index
 	macKey [32]byte              // of INITs to this end; constant once running
 	timers timers[*epoch]        // epochs that hold packets
+	hosts  map[hostAddr]*Session // inner hosts and where they were seen last
 	held   pool
 	out    [][]byte // packets to deliver, each behind tun.Headroom bytes
 	outBuf [][]byte // the buffers they lie in
@@ -46,6 +47,7 @@ func (r *receiver) init(e *engine) {
 	r.batches = make(chan *portBatch)
 	r.paths = make(map[uint32]*pathState)
 	r.held.size = e.bufs
+	r.hosts = make(map[hostAddr]*Session)
 }
 
 func (r *receiver) run(ctx context.Context) {
@@ -194,19 +196,21 @@ func (r *receiver) process(now time.Time, b *portBatch) {
 // somebody who knows this end can have made.
 func (r *receiver) handshake(now time.Time, datagram []byte, on *port, from link.Addr) {
 	kind, mode, ok := wire.HandshakeType(datagram)
-	if !ok || (mode == wire.ModePassword) != r.e.cfg.password() {
+	switch {
+	case !ok, kind == wire.KindResponse && mode != r.e.cfg.mode():
 		r.count.malformed++
 		return
-	}
-	if kind == wire.KindInit {
+	case kind == wire.KindInit:
 		m, covered, err := wire.ParseInit(datagram)
-		if err != nil {
+		switch {
+		case err != nil:
 			r.count.malformed++
 			return
-		}
-		if !crypto.VerifyMAC1(r.macKey, covered, m.MAC1) {
-			r.count.badMAC++
-			r.refuse(now, on, from)
+		case mode != r.e.cfg.mode():
+			r.refuse(now, on, from, "one end has a password and the other keys")
+			return
+		case !crypto.VerifyMAC1(r.macKey, covered, m.MAC1):
+			r.refuse(now, on, from, "the sender has another password or another server key")
 			return
 		}
 	}
@@ -218,14 +222,14 @@ func (r *receiver) handshake(now time.Time, datagram []byte, on *port, from link
 	r.tell = append(r.tell, senderMsg{kind: msgHandshake, at: now, port: on, addr: from, data: slices.Clone(datagram)})
 }
 
-// refuse logs, at most once a minute, that somebody tries with a wrong key.
-func (r *receiver) refuse(now time.Time, on *port, from link.Addr) {
+// refuse counts a handshake with a wrong key and logs it, at most once a minute.
+func (r *receiver) refuse(now time.Time, on *port, from link.Addr, why string) {
+	r.count.badMAC++
 	if !r.count.refusedLog.IsZero() && now.Sub(r.count.refusedLog) < time.Minute {
 		return
 	}
 	r.count.refusedLog = now
-	r.e.log.Warn("refused a handshake: the sender has another password or another server key",
-		"link", on.cfg.Name, "from", from, "refused so far", r.count.badMAC)
+	r.e.log.Warn("refused a handshake: "+why, "link", on.cfg.Name, "from", from, "refused so far", r.count.badMAC)
 }
 
 // open authenticates a datagram and stores what it carries in r.in.
@@ -242,12 +246,13 @@ func (r *receiver) open(p *pathState, datagram []byte) bool {
 	switch {
 	case err == nil:
 		p.rx.count.skipped += uint64(r.in.skipped)
+		if r.in.malformed {
+			r.count.malformed++
+		}
 		return true
 	case errors.Is(err, crypto.ErrReplay):
 		p.rx.count.replayed++
 		r.count.replayed++
-	case errors.Is(err, errFrame):
-		r.count.malformed++
 	default:
 		p.rx.count.unauthentic++
 		r.count.unauthentic++
@@ -318,7 +323,7 @@ func (r *receiver) packet(now time.Time, stamp uint16, p *pathState, in *inbound
 	b := ep.rx.buffer
 	delay := ep.rx.clock.delay(stamp, in.Time)
 	info, ok := flow.Parse(h.buf[h.start:h.end], r.e.cfg.Ethernet)
-	if !r.admit(ep.session, &info, ok, p, now) {
+	if !r.admit(p, &info, ok, h.end-h.start) {
 		b.Seen(now, p.link, in.Stamp, delay)
 		return false
 	}

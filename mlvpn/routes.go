@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// routes says to which session a packet from a server's device goes: by the inner
-// hosts that were seen behind a session, else by the longest prefix, else to the only
-// session there is. It is owned by the sender.
+// routes says to which session a packet from a server's device goes: by the longest
+// prefix, else to where the inner host was seen, else to the only session there is. It
+// is owned by the sender.
 type routes struct {
 	ethernet bool
 	hosts    map[hostAddr]*Session
@@ -63,19 +63,26 @@ func (r *routes) remove(s *Session) {
 
 // lookup appends to dst the sessions that a packet for host to goes to.
 func (r *routes) lookup(to hostAddr, dst []*Session) []*Session {
-	if s := r.hosts[to]; s != nil {
-		return append(dst, s)
-	}
 	if r.ethernet {
+		if s := r.hosts[to]; s != nil {
+			return append(dst, s)
+		}
 		// As a bridge does with what it has not learnt, and with multicast.
 		return append(dst, r.live...)
 	}
-	for _, x := range r.prefixes {
-		if x.prefix.Contains(to.ip) {
-			return append(dst, x.session)
-		}
+	// Somebody's prefix counts for more than having been seen, but a default route for
+	// less.
+	i := slices.IndexFunc(r.prefixes, func(x route) bool { return x.prefix.Contains(to.ip) })
+	if i >= 0 && r.prefixes[i].prefix.Bits() > 0 {
+		return append(dst, r.prefixes[i].session)
 	}
-	if len(r.live) == 1 {
+	if s := r.hosts[to]; s != nil {
+		return append(dst, s)
+	}
+	switch {
+	case i >= 0:
+		return append(dst, r.prefixes[i].session)
+	case len(r.live) == 1:
 		return append(dst, r.live[0])
 	}
 	return dst

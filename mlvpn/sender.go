@@ -211,7 +211,7 @@ func (s *sender) tick(now time.Time, ses *Session) {
 			}
 			s.noteState(now, p, "no answer")
 			if len(p.tx.out.waiting()) > 0 {
-				s.flushPath(now, p) // before transmit: if the link is full still, the path rests on
+				s.mark(p)
 			}
 		}
 	}
@@ -238,8 +238,8 @@ func (s *sender) reschedule(now time.Time, ses *Session) {
 			}
 		}
 	}
-	if t.pending != nil {
-		sooner(t.pending.expires)
+	if len(t.pending) > 0 {
+		sooner(t.pending[0].expires)
 	}
 	if t.previous != nil {
 		sooner(t.previous.expires)
@@ -259,6 +259,7 @@ func (s *sender) transmit(now time.Time, ses *Session) {
 	if ep == nil {
 		return
 	}
+	blocked := 0
 	for head := t.queue.head(); head != nil; head = t.queue.head() {
 		q := schedulerPacket(ep, head)
 		d := ep.tx.sched.Pick(now, q, ep.tx.views, s.scratch.choice[:0])
@@ -278,10 +279,13 @@ func (s *sender) transmit(now time.Time, ses *Session) {
 			t.resume = d.Until
 			return
 		}
-		first := ep.tx.active[d.To[0]]
-		if !s.room(now, first, q.Size) {
-			t.resume = now.Add(refusedPause)
-			return
+		if !s.reserve(now, ep, d.To, q.Size) {
+			// The links are full, and their paths rest. Others may not.
+			if blocked++; blocked > len(ep.tx.views) {
+				t.resume = now.Add(refusedPause)
+				return
+			}
+			continue
 		}
 		for run := max(d.Run, 1); ; {
 			s.send(now, ep, t.queue.pop(), d.To)
@@ -289,11 +293,19 @@ func (s *sender) transmit(now time.Time, ses *Session) {
 				break
 			}
 			next := t.queue.head()
-			if next == nil || next.class != q.Class || next.size()+Overhead > q.Size || !s.room(now, first, next.size()+Overhead) {
+			if next == nil || next.class != q.Class || next.size()+Overhead > q.Size || !s.reserve(now, ep, d.To, q.Size) {
 				break
 			}
 		}
 	}
+}
+
+// reserve reports whether at least one of the chosen paths has room for a packet.
+func (s *sender) reserve(now time.Time, ep *epoch, to []int, size int) (ok bool) {
+	for _, view := range to {
+		ok = s.room(now, ep.tx.active[view], size) || ok
+	}
+	return ok
 }
 
 func schedulerPacket(ep *epoch, p *packet) scheduler.Packet {

@@ -59,7 +59,7 @@ func (s *sender) leave(now time.Time, p *pathState, reason string) {
 // heard is told that a path's first packet has arrived, or that its packets come from
 // another address now. The receiver has authenticated it.
 func (s *sender) heard(now time.Time, p *pathState, m *senderMsg) {
-	if m.port.id != 0 {
+	if p.tx.removed || m.port.id != 0 {
 		return // a client's paths stay on the links that it has given them
 	}
 	if p.tx.monitor == nil {
@@ -126,6 +126,7 @@ func (s *sender) told(now time.Time, p *pathState, info wire.PathInfo) {
 		return
 	}
 	if info.Tier == wire.TierNone {
+		t.removed = true
 		s.leave(now, p, "the peer has removed the link")
 		return
 	}
@@ -175,6 +176,7 @@ func (s *sender) dismiss(now time.Time, gone *port) {
 			s.control(now, p, &c)
 		}
 		s.flushPath(now, p)
+		p.tx.removed = true
 		s.leave(now, p, "removed")
 	})
 }

@@ -46,6 +46,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		routes:   routes{ethernet: cfg.Ethernet},
 	}
 	v.e = newEngine(cfg.Config, v)
+	v.e.learn = true
 	if cfg.password() {
 		v.e.receiver.macKey = crypto.MAC1PasswordKey(cfg.PasswordKey)
 	} else {
@@ -143,13 +144,15 @@ func (v *Server) handshake(now time.Time, m *senderMsg) {
 		return
 	}
 	hash := initHash(sha256.Sum256(init.Noise))
-	if r := v.inits.records[hash]; r != nil {
-		// The same INIT on another link, or again because our answer was lost; but once
-		// its session works, it can only be a replay.
-		if r.copies >= maxAnswers || r.epoch == nil || r.epoch.session.tx.pending != r.epoch {
-			s.count.replays++
-			return
-		}
+	r := v.inits.records[hash]
+	switch {
+	case r == nil:
+		r = new(initRecord)
+	case r.confirmed || r.copies >= maxAnswers:
+		s.count.replays++ // no client sends an INIT again that was answered and used
+		return
+	case r.epoch != nil:
+		// The same INIT on another link, or again because our answer was lost.
 		r.copies++
 		s.sendHandshake(m.port, m.addr, r.answer)
 		return
@@ -157,17 +160,34 @@ func (v *Server) handshake(now time.Time, m *senderMsg) {
 	ep, answer, err := v.answer(now, &init)
 	if err != nil {
 		s.count.refused++
-		if v.refusedAt.IsZero() || now.Sub(v.refusedAt) >= time.Minute {
-			v.refusedAt = now
+		if v.mayComplain(now) {
 			v.e.log.Warn("refused a handshake", "link", m.port.cfg.Name, "from", m.addr, "err", err, "refused so far", s.count.refused)
 		}
 		return
 	}
-	ep.record = &initRecord{epoch: ep, answer: answer}
-	v.inits.add(hash, ep.record)
+	ep.init, r.epoch, r.answer = r, ep, answer
+	r.copies++
+	v.inits.add(hash, r)
 	s.propose(now, ep.session, ep)
 	s.wake(ep.session)
 	s.sendHandshake(m.port, m.addr, answer)
+}
+
+// mayComplain reports whether it is time for another log line about handshakes that
+// fail: anybody can cause them.
+func (v *Server) mayComplain(now time.Time) bool {
+	if !v.refusedAt.IsZero() && now.Sub(v.refusedAt) < time.Minute {
+		return false
+	}
+	v.refusedAt = now
+	return true
+}
+
+// failed implements side.
+func (v *Server) failed(now time.Time, s *Session) {
+	if s.tx.current == nil && v.mayComplain(now) {
+		v.e.log.Warn("a client began a handshake and did not finish it: its preshared key may be another, or our answers do not reach it", "peer", s.peer)
+	}
 }
 
 var errUnknownClient = errors.New("no client with this public key is let in: add it with AddClient or in the configuration")
@@ -264,13 +284,8 @@ func (v *Server) route(p *packet, dst []*Session) []*Session {
 	return v.routes.lookup(destinationOf(&p.info, v.cfg.Ethernet), dst)
 }
 
-// learned implements side. A client known by key that has a list of prefixes has said
-// all there is to know.
-func (v *Server) learned(s *Session, from hostAddr) {
-	if len(s.allowed) == 0 || v.cfg.Ethernet {
-		v.routes.learn(from, s)
-	}
-}
+// learned implements side.
+func (v *Server) learned(s *Session, from hostAddr) { v.routes.learn(from, s) }
 
 // changed implements side.
 func (v *Server) changed(s *Session, up bool) {

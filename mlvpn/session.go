@@ -2,6 +2,7 @@ package mlvpn
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/multilink-vpn/multilink/internal/path"
@@ -29,10 +30,10 @@ func (s *Session) Peer() string { return s.peer }
 
 // sessionSender is owned by the sender.
 type sessionSender struct {
-	current  *epoch // carries data; nil before the first path works
-	pending  *epoch // agreed on, but no path of it works yet
-	previous *epoch // replaced lately: what is under way is still received
-	both     [2]*epoch
+	current  *epoch   // carries data; nil before the first path works
+	pending  []*epoch // agreed on, but no path of them works yet; oldest first
+	previous *epoch   // replaced lately: what is under way is still received
+	inUse    []*epoch // result of epochs
 	queue    queue
 	resume   time.Time // when the scheduler wants to be asked again
 	working  bool      // in sender.work
@@ -44,9 +45,9 @@ type sessionSender struct {
 
 // sessionReceiver is owned by the receiver.
 type sessionReceiver struct {
-	sources map[hostAddr]struct{} // inner source addresses seen
-	last    hostAddr              // the latest one
-	count   sessionReceiveCounters
+	hosts int      // inner hosts that are known to be behind the session
+	last  hostAddr // where the latest packet came from
+	count sessionReceiveCounters
 }
 
 // live reports whether the session has a path that works.
@@ -54,21 +55,24 @@ func (t *sessionSender) live() bool { return t.current != nil && t.current.tx.up
 
 // epochs returns the epochs whose paths are in use or probed.
 func (t *sessionSender) epochs() []*epoch {
-	n := 0
-	for _, ep := range [...]*epoch{t.current, t.pending} {
-		if ep != nil {
-			t.both[n] = ep
-			n++
-		}
+	t.inUse = append(t.inUse[:0], t.pending...)
+	if t.current != nil {
+		t.inUse = append(t.inUse, t.current)
 	}
-	return t.both[:n]
+	return t.inUse
 }
 
-func (t *sessionSender) has(ep *epoch) bool { return ep == t.current || ep == t.pending }
+// has reports whether an epoch is in use.
+func (t *sessionSender) has(ep *epoch) bool {
+	return ep == t.current || slices.Contains(t.pending, ep)
+}
 
 const (
-	// pendingFor is how long an epoch may take until its first path works.
+	// pendingFor is how long an epoch may take until its first path works, and
+	// maxPending how many of a session's may do so at once: replayed INITs must not push
+	// out a genuine one.
 	pendingFor = 5 * time.Second
+	maxPending = 4
 	// previousFor is how long packets of a replaced epoch are still received.
 	previousFor = 3 * time.Second
 	// lingerFor is how long a server remembers a session that no path of works.
@@ -79,22 +83,34 @@ const (
 	refusedFor = 100 * time.Millisecond
 )
 
-// propose makes ep the session's pending epoch and lets the receiver accept its
-// packets.
+// propose adds a pending epoch to a session and lets the receiver accept its packets.
 func (s *sender) propose(now time.Time, ses *Session, ep *epoch) {
-	s.drop(ses.tx.pending)
-	ses.tx.pending = ep
+	t := &ses.tx
+	if len(t.pending) == maxPending {
+		s.drop(t.pending[0])
+		t.pending = slices.Delete(t.pending, 0, 1)
+	}
+	t.pending = append(t.pending, ep)
 	ep.expires = now.Add(pendingFor)
 	s.sessions[ses] = struct{}{}
 	s.e.receiver.box.put(func(time.Time) { s.e.receiver.install(ep) })
 }
 
-// promote makes the pending epoch the current one: its first path works.
-func (s *sender) promote(now time.Time, ses *Session) {
+// promote makes a pending epoch the current one, because its first path works. All
+// others go.
+func (s *sender) promote(now time.Time, ses *Session, ep *epoch) {
 	t := &ses.tx
+	for _, other := range t.pending {
+		if other != ep {
+			s.drop(other)
+		}
+	}
+	t.pending = slices.Delete(t.pending, 0, len(t.pending))
+	if ep.init != nil {
+		ep.init.confirmed = true
+	}
 	s.drop(t.previous)
-	t.previous = t.current
-	t.current, t.pending = t.pending, nil
+	t.previous, t.current = t.current, ep
 	if t.previous == nil {
 		return
 	}
@@ -109,16 +125,17 @@ func (s *sender) promote(now time.Time, ses *Session) {
 // use still.
 func (s *sender) expire(now time.Time, ses *Session) bool {
 	t := &ses.tx
-	if t.pending != nil && !now.Before(t.pending.expires) {
-		s.drop(t.pending)
-		t.pending = nil
+	for len(t.pending) > 0 && !now.Before(t.pending[0].expires) {
+		s.e.side.failed(now, ses)
+		s.drop(t.pending[0])
+		t.pending = slices.Delete(t.pending, 0, 1)
 	}
 	if t.previous != nil && !now.Before(t.previous.expires) {
 		s.drop(t.previous)
 		t.previous = nil
 	}
 	if t.current == nil {
-		return t.pending != nil
+		return len(t.pending) > 0
 	}
 	return t.live() || now.Sub(t.down) < lingerFor
 }
@@ -128,33 +145,29 @@ func (s *sender) drop(ep *epoch) {
 	if ep == nil {
 		return
 	}
-	if ep.record != nil {
-		ep.record.epoch = nil // it outlives the epoch
-	}
-	s.discardOutboxes(ep)
-	for _, index := range ep.ownIndex {
-		delete(s.indices, index)
-	}
-	s.e.receiver.box.put(func(now time.Time) { s.e.receiver.remove(now, ep) })
-}
-
-func (s *sender) discardOutboxes(ep *epoch) {
 	for _, p := range ep.tx.active {
 		s.emptyOutbox(p)
 	}
+	s.release(ep.ownIndex)
+	if ep.init != nil {
+		ep.init.epoch, ep.init.answer = nil, nil
+	}
+	s.e.receiver.box.put(func(now time.Time) { s.e.receiver.remove(now, ep) })
 }
 
 // end removes a session for good.
 func (s *sender) end(ses *Session) {
 	t := &ses.tx
 	s.purge(ses)
-	for _, ep := range [...]*epoch{t.current, t.pending, t.previous} {
+	for _, ep := range t.epochs() {
 		s.drop(ep)
 	}
+	s.drop(t.previous)
 	t.current, t.pending, t.previous = nil, nil, nil
 	s.timers.remove(ses)
 	delete(s.sessions, ses)
 	s.e.side.ended(ses)
+	s.e.receiver.box.put(func(time.Time) { s.e.receiver.forget(ses) })
 }
 
 // purge drops the packets that wait: when a path works again, they are too old.
@@ -224,8 +237,8 @@ func (s *sender) noteState(now time.Time, p *pathState, reason string) {
 		reason = ""
 	}
 	wasUp, isUp := was != linkDown, t.told != linkDown
-	if ep == ses.tx.pending && isUp {
-		s.promote(now, ses)
+	if isUp && ep != ses.tx.current {
+		s.promote(now, ses, ep)
 	}
 	if wasUp != isUp {
 		if isUp {

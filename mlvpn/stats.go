@@ -135,8 +135,8 @@ func (s *sender) stats(now time.Time, out *Stats) (of []*epoch) {
 			TooLarge:  t.count.tooLarge,
 		}
 		ep := t.current
-		if ep == nil {
-			ep = t.pending
+		if ep == nil && len(t.pending) > 0 {
+			ep = t.pending[0]
 		}
 		if ep != nil {
 			st.Cipher = ep.aead.String()
@@ -192,7 +192,7 @@ func (r *receiver) stats(now time.Time, of []*epoch, out *Stats) {
 			continue
 		}
 		st := &out.Sessions[i]
-		st.Spoofed, st.NotIP = ep.session.rx.count.spoofed, ep.session.rx.count.notIP
+		st.Spoofed, st.NotIP = ep.session.rx.count.spoofed, ep.session.rx.count.malformed
 		if ep.rx.buffer != nil { // unless the epoch has not been installed yet
 			st.Reorder = ep.rx.buffer.Stats()
 		}

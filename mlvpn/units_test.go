@@ -412,7 +412,7 @@ func TestMulticastSourceIsNotLearned(t *testing.T) {
 	r := &server.e.receiver
 	p := &pathState{epoch: &epoch{session: a}}
 	info := flow.Info{SrcMAC: broadcast.mac, DstMAC: [6]byte{2}}
-	r.admit(a, &info, true, p, time.Now())
+	r.admit(p, &info, true, 60)
 	for i := range r.tell {
 		server.learned(a, r.tell[i].learned)
 	}
@@ -780,21 +780,38 @@ func TestAllocateIndices(t *testing.T) {
 	}
 }
 
-// Only maxSources inner addresses are remembered of a session; the rest pass all the
-// same.
-func TestSourcesAreBounded(t *testing.T) {
+// Only maxHosts inner addresses are remembered of a session; the packets of the rest
+// pass all the same. A host that moves is remembered where it is.
+func TestHostsAreBounded(t *testing.T) {
 	b := newBench(t, 1, 100, 1)
 	r := &b.server.e.receiver
-	ses := session("x")
-	p := &pathState{epoch: &epoch{session: ses}}
-	for i := range 10 * maxSources {
+	x, y := session("x"), session("y")
+	from := func(s *Session, i int) {
+		t.Helper()
 		info := flow.Info{Version: 4, Src: netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})}
-		if !r.admit(ses, &info, true, p, time.Now()) {
+		if !r.admit(&pathState{epoch: &epoch{session: s}}, &info, true, 60) {
 			t.Fatalf("packet %d was refused", i)
 		}
 	}
-	if len(ses.rx.sources) > maxSources || len(r.tell) > maxSources {
-		t.Errorf("%d sources, %d reported", len(ses.rx.sources), len(r.tell))
+	for i := range 10 * maxHosts {
+		from(x, i)
+	}
+	if x.rx.hosts != maxHosts || len(r.hosts) != maxHosts || len(r.tell) != maxHosts {
+		t.Errorf("%d hosts, %d in all, %d reported", x.rx.hosts, len(r.hosts), len(r.tell))
+	}
+	from(y, 3)
+	from(y, 4)
+	from(x, 3)
+	if x.rx.hosts != maxHosts-1 || y.rx.hosts != 1 || len(r.hosts) != maxHosts {
+		t.Errorf("after moves %d and %d hosts, %d in all", x.rx.hosts, y.rx.hosts, len(r.hosts))
+	}
+	r.forget(x)
+	if len(r.hosts) != 1 {
+		t.Errorf("%d hosts are left of one", len(r.hosts))
+	}
+	r.forget(y)
+	if len(r.hosts) != 0 {
+		t.Errorf("%d hosts are left of none", len(r.hosts))
 	}
 }
 
