@@ -27,11 +27,9 @@ func (r *routes) add(s *Session, prefixes []netip.Prefix) {
 		r.live = append(r.live, s)
 	}
 	for _, p := range prefixes {
-		if i := slices.IndexFunc(r.prefixes, func(x route) bool { return x.prefix == p }); i >= 0 {
-			r.prefixes[i].session = s // the newest owner has it
-			continue
-		}
-		r.prefixes = append(r.prefixes, route{p, s})
+		own := route{p, s}
+		r.prefixes = slices.DeleteFunc(r.prefixes, func(x route) bool { return x == own })
+		r.prefixes = slices.Insert(r.prefixes, 0, own) // the newest owner has it, until it is removed
 	}
 	slices.SortStableFunc(r.prefixes, func(a, b route) int { return cmp.Compare(b.prefix.Bits(), a.prefix.Bits()) })
 }
