@@ -91,12 +91,12 @@ var rules = []rule{
 	{
 		dir:   "internal/demo",
 		ours:  slices.Concat(core, []string{"mlvpn", "link/linksim", "tun/tuntest"}),
-		third: []string{wireguard, wireguard + "/netstack"},
+		third: []string{"gvisor.dev/gvisor/pkg/..."},
 		tests: []string{goleak},
 	},
 	{
 		dir:   "cmd/mlvpn",
-		ours:  []string{"crypto", "internal/conf", "internal/daemon", "internal/demo"},
+		ours:  []string{"crypto", "internal/conf", "internal/daemon", "internal/demo", "internal/hook"},
 		third: []string{"github.com/spf13/cobra"},
 		tests: []string{goleak},
 	},

@@ -32,7 +32,7 @@ type Config struct {
 // The sequence. Times of a phase count from when its connection stands.
 const (
 	settleMin   = 1500 * time.Millisecond // TCP finds its rate
-	settleMax   = 6 * time.Second
+	settleMax   = 4 * time.Second
 	singleFor   = 3 * time.Second         // measured over the best line
 	steadyFor   = 4 * time.Second         // measured over all lines
 	cutFor      = 4 * time.Second         // a line is dead
@@ -155,6 +155,31 @@ func (s *stage) settle(ctx context.Context) error {
 	}
 }
 
+// enough is the part of the lines' capacities from which on TCP is undisturbed.
+const enough = 0.8
+
+// steady returns the rates over d once TCP has found its rate. Another program that
+// takes the processor away can cost TCP half of its rate, so if there is less than the
+// lines carry, it measures once more and returns the better.
+func (s *stage) steady(ctx context.Context, d time.Duration) (best rates, err error) {
+	for range 2 {
+		if err := s.settle(ctx); err != nil {
+			return rates{}, err
+		}
+		r, err := s.measure(ctx, d)
+		if err != nil {
+			return rates{}, err
+		}
+		if r.tcp >= best.tcp {
+			best = r
+		}
+		if best.tcp >= enough*sum(s.specs) {
+			break
+		}
+	}
+	return best, nil
+}
+
 // measure watches for d and returns the rates in that time.
 func (s *stage) measure(ctx context.Context, d time.Duration) (rates, error) {
 	from := take(s.tunnel, s.transfer)
@@ -191,10 +216,7 @@ func (d *demo) measureBest(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	if err := s.settle(ctx); err != nil {
-		return err
-	}
-	r, err := s.measure(ctx, singleFor)
+	r, err := s.steady(ctx, singleFor)
 	if err != nil {
 		return err
 	}
@@ -210,10 +232,7 @@ func (d *demo) measureAll(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	if err := s.settle(ctx); err != nil {
-		return err
-	}
-	r, err := s.measure(ctx, steadyFor)
+	r, err := s.steady(ctx, steadyFor)
 	if err != nil {
 		return err
 	}
