@@ -50,9 +50,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	return c, nil
 }
 
-// Run connects to the server and carries packets until ctx is done, Close is called or
-// the device fails. It may be called once. When it returns, the device and all links
-// are closed and every goroutine has ended.
+// Run connects to the server and carries packets until ctx is done or the device
+// fails. It may be called once. When it returns, the device and all links are closed
+// and every goroutine has ended.
 func (c *Client) Run(ctx context.Context) error { return c.e.run(ctx) }
 
 // Session returns the session with the server. It is the same for as long as the

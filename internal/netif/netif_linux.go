@@ -111,7 +111,9 @@ func (c *Config) route(link netlink.Link, dst netip.Prefix) *netlink.Route {
 	}
 	if peer := c.peer(dst.Addr()); peer.IsValid() {
 		r.Gw = peer.AsSlice()
-		if !c.onLink(peer) {
+		// The kernel adds the routes of an IPv6 address a little after the address, so
+		// that the peer may not be known to be on the link yet.
+		if peer.Is6() || !c.onLink(peer) {
 			r.SetFlag(netlink.FLAG_ONLINK)
 		}
 	} else if dst.Addr().Is4() {

@@ -1,0 +1,108 @@
+package mlvpn
+
+import (
+	"time"
+
+	"github.com/multilink-vpn/multilink/internal/flow"
+	"github.com/multilink-vpn/multilink/internal/wire"
+	"github.com/multilink-vpn/multilink/reorder"
+	"github.com/multilink-vpn/multilink/tun"
+)
+
+// packets deals with the inner packets of a datagram that lies in buf. It reports
+// whether buf was kept, to be used again when the packet in it is delivered.
+func (r *receiver) packets(now time.Time, stamp uint16, p *pathState, buf []byte) (kept bool) {
+	for i := range r.in.packets {
+		in := &r.in.packets[i]
+		h := heldPacket{buf, in.start, in.end}
+		if last := i == len(r.in.packets)-1; !last {
+			// Only one packet can keep the buffer: the others get one of their own.
+			own := r.held.get()
+			h = heldPacket{own, tun.Headroom, tun.Headroom + copy(own[tun.Headroom:], in.Payload)}
+			if !r.packet(now, stamp, p, in, h) {
+				r.held.put(own)
+			}
+			continue
+		}
+		kept = r.packet(now, stamp, p, in, h)
+	}
+	return kept
+}
+
+// packet delivers one inner packet, at once or in its turn, and reports whether it
+// kept h.buf.
+func (r *receiver) packet(now time.Time, stamp uint16, p *pathState, in *inboundPacket, h heldPacket) bool {
+	ep := p.epoch
+	b := ep.rx.buffer
+	delay := ep.rx.clock.delay(stamp, in.Time)
+	info, ok := flow.Parse(h.buf[h.start:h.end], r.e.cfg.Ethernet)
+	if !r.admit(p, &info, ok, h.end-h.start) {
+		b.Seen(now, p.link, in.Stamp, delay)
+		return false
+	}
+	if in.Flags&wire.FlagOrdered == 0 {
+		b.Seen(now, p.link, in.Stamp, delay)
+		r.queueOut(h)
+		r.release(now, ep)
+		return true
+	}
+	verdict := b.Push(now, reorder.Packet{
+		Flow:  info.Bucket(ep.rx.seed, flowBuckets),
+		Order: in.Order,
+		Stamp: in.Stamp,
+		Link:  p.link,
+		Delay: delay,
+	}, h)
+	switch verdict {
+	case reorder.Next, reorder.Late:
+		r.queueOut(h)
+	case reorder.Duplicate:
+		r.release(now, ep)
+		return false
+	}
+	r.release(now, ep)
+	return true
+}
+
+// drain queues what the reorder buffer lets go.
+func (r *receiver) drain(now time.Time, ep *epoch) {
+	for h, ok := ep.rx.buffer.Pop(now); ok; h, ok = ep.rx.buffer.Pop(now) {
+		r.queueOut(h)
+	}
+}
+
+// release does so and sets the timer for the rest.
+func (r *receiver) release(now time.Time, ep *epoch) {
+	r.drain(now, ep)
+	at, _ := ep.rx.buffer.NextDeadline()
+	r.timers.set(ep, at)
+}
+
+// queueOut puts a packet on the list for the device.
+func (r *receiver) queueOut(h heldPacket) {
+	r.out = append(r.out, h.buf[h.start-tun.Headroom:h.end])
+	r.outBuf = append(r.outBuf, h.buf)
+	if len(r.out) == deliverBatch {
+		r.deliver()
+	}
+}
+
+// deliverBatch is how many packets are written to the device at once.
+const deliverBatch = 128
+
+// deliver writes the queued packets to the device.
+func (r *receiver) deliver() {
+	if len(r.out) == 0 {
+		return
+	}
+	if _, err := r.e.cfg.Device.Write(r.out, tun.Headroom); err != nil {
+		r.count.deviceErrors += uint64(len(r.out))
+	} else {
+		r.count.delivered += uint64(len(r.out))
+	}
+	for i, buf := range r.outBuf {
+		r.held.put(buf)
+		r.outBuf[i], r.out[i] = nil, nil
+	}
+	r.out, r.outBuf = r.out[:0], r.outBuf[:0]
+}

@@ -1,0 +1,74 @@
+package mlvpn
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/multilink-vpn/multilink/internal/path"
+	"github.com/multilink-vpn/multilink/internal/wire"
+)
+
+// control seals a datagram of control messages into a path's outbox.
+func (s *sender) control(now time.Time, p *pathState, c *control) {
+	t := &p.tx
+	if !s.room(now, p, maxControl) {
+		t.count.refused++
+		return
+	}
+	start := len(t.out.slab)
+	out, err := t.seal.sealControl(t.out.slab, c)
+	if err != nil {
+		s.exhausted(now, p, err)
+		return
+	}
+	t.out.slab = out
+	t.out.pkts = append(t.out.pkts, out[start:])
+	t.count.control++
+}
+
+// maxControl bounds a control datagram, in bytes.
+const maxControl = 256
+
+// probe sends a PING, with what the peer should know of the path until it has
+// answered once.
+func (s *sender) probe(now time.Time, p *pathState) {
+	var echo [8]byte
+	s.rng.Read(echo[:])
+	c := control{has: hasPing, ping: wire.Ping{Echo: binary.BigEndian.Uint64(echo[:])}}
+	if !p.tx.known && p.tx.port.id != 0 {
+		c.has |= hasInfo
+		c.info = wire.PathInfo{Name: p.tx.cfg.Name, Weight: p.tx.cfg.PeerBandwidth}
+		if p.tx.cfg.Fallback {
+			c.info.Tier = 1
+		}
+	}
+	p.tx.probes.add(c.ping.Echo, now)
+	p.tx.monitor.Probed(now)
+	s.control(now, p, &c)
+}
+
+// goodbye tells all peers that this end stops. Nothing answers any more, so it is
+// said more than once.
+func (s *sender) goodbye(now time.Time) {
+	for ses := range s.sessions {
+		s.sendClose(now, ses, wire.ReasonShutdown)
+	}
+}
+
+// lastWords is how often something is said that nobody will ask for again.
+const lastWords = 3
+
+func (s *sender) sendClose(now time.Time, ses *Session, reason wire.Reason) {
+	c := control{has: hasClose, closing: wire.Close{Reason: reason}}
+	for _, ep := range ses.tx.epochs() {
+		for _, p := range ep.tx.active {
+			if p.tx.monitor.State() == path.Down {
+				continue
+			}
+			for range lastWords {
+				s.control(now, p, &c)
+			}
+			s.flushPath(now, p)
+		}
+	}
+}
