@@ -25,13 +25,12 @@ import (
 // A tap is a network without delay whose every datagram an attacker sees, may hold
 // back, and may inject at will.
 type tap struct {
+	mu      sync.Mutex // guards the following
 	links   []*tapLink
 	sockets []*tapSocket
-
-	mu     sync.Mutex // guards the following
-	log    []recorded
-	strays int                             // datagrams sent to addresses of no link
-	hold   func(up bool, data []byte) bool // if not nil and true, the datagram does not arrive
+	log     []recorded
+	strays  int                             // datagrams sent to addresses of no link
+	hold    func(up bool, data []byte) bool // if not nil and true, the datagram does not arrive
 }
 
 // A recorded datagram is one that an end sent.
@@ -104,14 +103,17 @@ func (tp *tap) count() int {
 
 // toServer injects a datagram at the server, as if it came from an address.
 func (tp *tap) toServer(line int, from link.Addr, data []byte) {
-	if !tp.sockets[line].in.put(data, from) {
+	tp.mu.Lock()
+	in := tp.sockets[line].in
+	tp.mu.Unlock()
+	if !in.put(data, from) {
 		panic("the tap is full")
 	}
 }
 
 // toClient injects a datagram at the client.
 func (tp *tap) toClient(line int, data []byte) {
-	if !tp.links[line].in.put(data, link.Addr{}) {
+	if !tp.link(line).in.put(data, link.Addr{}) {
 		panic("the tap is full")
 	}
 }
@@ -119,7 +121,7 @@ func (tp *tap) toClient(line int, data []byte) {
 // replay injects a datagram where it was to arrive.
 func (tp *tap) replay(r recorded) {
 	if r.up {
-		tp.toServer(r.line, tp.links[r.line].addr, r.data)
+		tp.toServer(r.line, tp.link(r.line).addr, r.data)
 	} else {
 		tp.toClient(r.line, r.data)
 	}
@@ -149,7 +151,7 @@ func (s *tapSocket) SendTo(pkts [][]byte, to link.Addr) (int, error) {
 	for _, pkt := range pkts {
 		arrives := s.tap.record(s.line, false, pkt)
 		switch {
-		case to != s.tap.links[s.line].addr:
+		case to != s.tap.link(s.line).addr:
 			s.tap.mu.Lock()
 			s.tap.strays++
 			s.tap.mu.Unlock()
@@ -250,17 +252,35 @@ func (v *victim) startClient() {
 	v.stopClient = v.run("client", v.client.Run)
 }
 
-// renew makes fresh ends for the tap's lines, for a server or client that restarts.
+// renewSockets makes fresh ends for the tap's lines, for a server that restarts.
 func (tp *tap) renewSockets() {
-	for _, s := range tp.sockets {
-		s.in = newMemQueue(1 << 20)
+	tp.mu.Lock()
+	defer tp.mu.Unlock()
+	for i := range tp.sockets {
+		tp.sockets[i] = &tapSocket{tap: tp, line: i, in: newMemQueue(1 << 20)}
 	}
 }
 
+// renewLinks does so for a client.
 func (tp *tap) renewLinks() {
-	for _, l := range tp.links {
-		l.in = newMemQueue(1 << 20)
+	for i := range tp.links {
+		tp.renewLink(i)
 	}
+}
+
+// renewLink makes a fresh link that takes the place of a line's present one.
+func (tp *tap) renewLink(i int) *tapLink {
+	tp.mu.Lock()
+	defer tp.mu.Unlock()
+	tp.links[i] = &tapLink{tap: tp, line: i, in: newMemQueue(1 << 20), addr: tp.links[i].addr}
+	return tp.links[i]
+}
+
+// link returns the link of a line.
+func (tp *tap) link(i int) *tapLink {
+	tp.mu.Lock()
+	defer tp.mu.Unlock()
+	return tp.links[i]
 }
 
 // snapshot is everything that an attack must leave as it is.
@@ -475,7 +495,7 @@ func testGarbage(t *testing.T) {
 				copy(data, headers[rng.IntN(len(headers))][:4])
 			}
 			line := rng.IntN(2)
-			from := v.tap.links[line].addr
+			from := v.tap.link(line).addr
 			if rng.IntN(2) == 0 {
 				from = foreign
 			}
@@ -819,7 +839,7 @@ func testReplayedInit(t *testing.T) {
 	if got := v.log.take(); len(got) != 0 {
 		t.Errorf("replayed INITs caused events %q", got)
 	}
-	if st := v.server.Stats(); st.Sessions[0].Links[0].Remote != v.tap.links[0].addr {
+	if st := v.server.Stats(); st.Sessions[0].Links[0].Remote != v.tap.link(0).addr {
 		t.Errorf("replayed INITs moved the link to %v", st.Sessions[0].Links[0].Remote)
 	}
 }
@@ -844,7 +864,7 @@ func testForwardedOnce(t *testing.T) {
 		t.Fatalf("the link is at %v", got)
 	}
 	v.sleep(time.Second)
-	if got := v.server.Stats().Sessions[0].Links[0].Remote; got != v.tap.links[0].addr {
+	if got := v.server.Stats().Sessions[0].Links[0].Remote; got != v.tap.link(0).addr {
 		t.Errorf("the link stays at %v", got)
 	}
 	v.works("after")
@@ -1418,7 +1438,7 @@ func testHandshakeFlood(t *testing.T) {
 			noise[j] = byte(rng.Uint32())
 		}
 		m := wire.Init{Attempt: uint64(i), Noise: noise}
-		v.tap.toServer(0, v.tap.links[0].addr, m.Append(nil, func(covered []byte) [16]byte { return crypto.MAC1(macKey, covered) }))
+		v.tap.toServer(0, v.tap.link(0).addr, m.Append(nil, func(covered []byte) [16]byte { return crypto.MAC1(macKey, covered) }))
 		synctest.Wait()
 	}
 	box := &v.server.e.sender.box

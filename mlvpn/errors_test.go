@@ -87,10 +87,7 @@ func newFaulty(t *testing.T) (*victim, *faultyLink, *reasonLog) {
 		}
 	}})
 	v.sleep(time.Second)
-	f := &faultyLink{tapLink: v.tap.links[0]}
-	fresh := newMemQueue(1 << 20)
-	f.tapLink = &tapLink{tap: v.tap, line: 0, in: fresh, addr: v.tap.links[0].addr}
-	v.tap.links[0] = f.tapLink
+	f := &faultyLink{tapLink: v.tap.renewLink(0)}
 	if err := v.client.ReplaceLink(v.ids[0], f); err != nil {
 		t.Fatal(err)
 	}
@@ -306,8 +303,7 @@ func testLinkClosedByOthers(t *testing.T) {
 		}
 		v.works("on the other link")
 		v.sleep(time.Minute)
-		fresh := &faultyLink{tapLink: &tapLink{tap: v.tap, line: 0, in: newMemQueue(1 << 20), addr: f.addr}}
-		v.tap.links[0] = fresh.tapLink
+		fresh := &faultyLink{tapLink: v.tap.renewLink(0)}
 		if err := v.client.ReplaceLink(v.ids[0], fresh); err != nil {
 			t.Fatal(err)
 		}
@@ -526,7 +522,7 @@ func testLifecycle(t *testing.T) {
 		}
 	}
 	fresh := func(i int) *faultyLink {
-		return &faultyLink{tapLink: &tapLink{tap: tp, line: i, in: newMemQueue(1 << 20), addr: tp.links[i].addr}}
+		return &faultyLink{tapLink: &tapLink{tap: tp, line: i, in: newMemQueue(1 << 20), addr: tp.link(i).addr}}
 	}
 	l := fresh(0)
 	if _, err := c.AddLink(l, LinkConfig{}); err == nil || !strings.Contains(err.Error(), "LinkConfig.Name") {
@@ -724,7 +720,7 @@ func testConcurrentCalls(t *testing.T) {
 			worker(func(i int) {
 				name := fmt.Sprintf("%d.%d", w, i)
 				l := func() link.Link {
-					return &tapLink{tap: tp, line: w, in: newMemQueue(1 << 20), addr: tp.links[w].addr}
+					return &tapLink{tap: tp, line: w, in: newMemQueue(1 << 20), addr: tp.link(w).addr}
 				}
 				id, err := c.AddLink(l(), LinkConfig{Name: name})
 				if err != nil {
@@ -799,8 +795,7 @@ func testAddLinkWhilePending(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.sleep(500 * time.Millisecond)
-	l := &tapLink{tap: v.tap, line: 1, in: newMemQueue(1 << 20), addr: v.tap.links[1].addr}
-	v.tap.links[1] = l
+	l := v.tap.renewLink(1)
 	if _, err := v.client.AddLink(l, LinkConfig{Name: "late"}); err != nil {
 		t.Fatal(err)
 	}

@@ -165,8 +165,9 @@ func (v *Server) handshake(now time.Time, m *senderMsg) {
 		return
 	}
 	ep.init, r.epoch, r.answer = r, ep, answer
-	r.copies++
-	v.inits.add(hash, r)
+	if r.copies++; r.copies == 1 { // else it is in the log already
+		v.inits.add(hash, r)
+	}
 	s.propose(now, ep.session, ep)
 	s.wake(ep.session)
 	s.sendHandshake(m.port, m.addr, answer)
