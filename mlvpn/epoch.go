@@ -95,6 +95,7 @@ type pathSender struct {
 	known    bool   // the peer knows our PathInfo
 	peerName string // what the peer calls the link
 	marked   bool   // in sender.dirty
+	worn     bool   // the peer's key has protected as many packets as it should
 	removed  bool   // one end has removed the link: the path must not be used again
 }
 
