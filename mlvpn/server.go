@@ -60,8 +60,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	return v, nil
 }
 
-// Run serves clients until ctx is done or the device fails. It may be called once. When it returns, the device, the sockets and the listeners are closed
-// and every goroutine has ended.
+// Run serves clients until ctx is done or the device fails. It may be called once.
+// When it returns, the device, the sockets and the listeners are closed and every
+// goroutine has ended.
 func (v *Server) Run(ctx context.Context) error { return v.e.run(ctx) }
 
 // AddSocket lets clients reach the server through a socket, which the Server takes

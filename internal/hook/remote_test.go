@@ -1,3 +1,5 @@
+//go:build unix
+
 package hook
 
 import (
@@ -15,6 +17,7 @@ import (
 // serveEnv makes the test binary the other process of a Remote.
 const serveEnv = "HOOK_TEST_SERVE"
 
+// serveIfAsked is the other process of a Remote, when the test binary is that.
 func serveIfAsked() {
 	if os.Getenv(serveEnv) == "" {
 		return
