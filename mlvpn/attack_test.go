@@ -1543,3 +1543,52 @@ func testHandshakesAreForgotten(t *testing.T) {
 }
 
 func slogger(l *logRecorder) *slog.Logger { return slog.New(l) }
+
+func TestLateDatagramMovesNothing(t *testing.T) { synctest.Test(t, testLateDatagramMovesNothing) }
+
+// An authentic datagram that somebody has delayed is delivered, but only the newest one
+// can move a link.
+func testLateDatagramMovesNothing(t *testing.T) {
+	v := newVictim(t, victimConfig{lines: 1})
+	defer v.close()
+	v.sleep(time.Second)
+	v.tap.filter(func(up bool, data []byte) bool { return up && kindOf(data) == "DATA" })
+	v.inject(v.cdev, udp(true, 1, 1, 250))
+	synctest.Wait()
+	v.tap.filter(nil)
+	caught := v.tap.sent(func(r *recorded) bool { return r.held })
+	v.works("meanwhile")
+	foreign := link.Addr{Remote: netip.MustParseAddrPort("192.0.2.66:666")}
+	v.tap.toServer(0, foreign, caught[0].data)
+	synctest.Wait()
+	if got := receive(t, v.sdev); !slices.Equal(got, []uint64{1}) {
+		t.Errorf("the late packet was not delivered: %v", got)
+	}
+	if got := v.server.Stats().Sessions[0].Links[0].Remote; got != v.tap.link(0).addr {
+		t.Errorf("a late datagram moved the link to %v", got)
+	}
+}
+
+func TestLateClose(t *testing.T) { synctest.Test(t, testLateClose) }
+
+// The CLOSE of a session that has been replaced, delayed by an attacker, does not end
+// the one that took its place.
+func testLateClose(t *testing.T) {
+	v := newVictim(t, victimConfig{lines: 1})
+	defer func() { v.close() }()
+	v.sleep(time.Second)
+	v.tap.filter(func(up bool, data []byte) bool { return up && kindOf(data) == "CLOSE" })
+	v.stopClient()
+	v.tap.filter(nil)
+	caught := v.tap.sent(func(r *recorded) bool { return r.held })
+	v.tap.renewLinks()
+	v.startClient()
+	v.sleep(500 * time.Millisecond)
+	v.works("before")
+	before := v.look()
+	for _, r := range caught {
+		v.tap.replay(r)
+	}
+	v.unchanged("a late CLOSE", before)
+	v.works("after")
+}
