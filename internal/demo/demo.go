@@ -156,7 +156,7 @@ func (s *stage) settle(ctx context.Context) error {
 }
 
 // enough is the part of the lines' capacities from which on TCP is undisturbed.
-const enough = 0.8
+const enough = 0.75
 
 // steady returns the rates over d once TCP has found its rate. Another program that
 // takes the processor away can cost TCP half of its rate, so if there is less than the

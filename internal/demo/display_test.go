@@ -15,13 +15,13 @@ func testView(now time.Time) view {
 	return view{
 		now:   now,
 		specs: lines,
-		rates: rates{tcp: 31.9, lines: []float64{7.6, 11.4, 15.2}},
+		rates: rates{tcp: 24, lines: []float64{5.7, 8.6, 11.4}},
 		lines: []lineView{
 			{state: "up", rtt: 41 * time.Millisecond},
 			{state: "degraded", rtt: 999 * time.Millisecond},
 			{state: "up", rtt: 62 * time.Millisecond, cut: true},
 		},
-		best: 14.2,
+		best: 10.7,
 	}
 }
 
@@ -44,7 +44,7 @@ func TestFrame(t *testing.T) {
 				t.Errorf("%d columns: %q", n, line)
 			}
 		}
-		for _, want := range []string{"ADSL", "31.9 of 36", "2.2 x", "degraded", "cut"} {
+		for _, want := range []string{"ADSL", "24.0 of 27", "2.2 x", "degraded", "cut"} {
 			if !strings.Contains(frame, want) {
 				t.Errorf("no %q in %q", want, frame)
 			}
@@ -101,7 +101,7 @@ func TestPlain(t *testing.T) {
 	if n := strings.Count(out.String(), "\n"); n != 3 {
 		t.Errorf("%d lines in 3.4 s:\n%s", n, &out)
 	}
-	if want := "LTE 11.4/12 (degraded)"; !strings.Contains(out.String(), want) {
+	if want := "LTE  8.6/9 (degraded)"; !strings.Contains(out.String(), want) {
 		t.Errorf("no %q in %q", want, out.String())
 	}
 }

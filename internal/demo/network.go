@@ -11,6 +11,7 @@ import (
 	"github.com/multilink-vpn/multilink/crypto"
 	"github.com/multilink-vpn/multilink/link/linksim"
 	"github.com/multilink-vpn/multilink/mlvpn"
+	"github.com/multilink-vpn/multilink/reorder"
 )
 
 // A lineSpec describes one simulated internet line.
@@ -24,9 +25,9 @@ type lineSpec struct {
 // lines are the demo's. Their rates are low so that the processor is not what limits
 // the result, even on a small machine that has other work.
 var lines = []lineSpec{
-	{name: "ADSL", down: 8, up: 1, delay: 15 * time.Millisecond},
-	{name: "LTE", down: 12, up: 4, delay: 25 * time.Millisecond, jitter: 3 * time.Millisecond},
-	{name: "Starlink", down: 16, up: 4, delay: 20 * time.Millisecond, jitter: 4 * time.Millisecond},
+	{name: "ADSL", down: 6, up: 1, delay: 15 * time.Millisecond},
+	{name: "LTE", down: 9, up: 3, delay: 25 * time.Millisecond, jitter: 3 * time.Millisecond},
+	{name: "Starlink", down: 12, up: 3, delay: 20 * time.Millisecond, jitter: 4 * time.Millisecond},
 }
 
 const (
@@ -37,6 +38,12 @@ const (
 	// rest is for the headers of IP and UDP and for probes, so that packets wait in the
 	// tunnel and not in the line.
 	configured = 0.95
+
+	// slack is the reorder buffer's. The lines live in this process, so that what the
+	// machine does to a goroutine shows as a delay of one line, and gVisor's TCP halves
+	// its rate for every packet that is out of order, for good: it has no undo (RFC 3522,
+	// RFC 3708). The library's default is for lines and TCPs as they are elsewhere.
+	slack = 50 * time.Millisecond
 
 	// timeout is the links'. It sets the pace of the probes, too: the tunnel avoids a
 	// dead line after about half of it. Mobile lines would want more.
@@ -131,7 +138,7 @@ func openTunnel(specs []lineSpec, seed uint64) (_ *tunnel, err error) {
 		return nil, err
 	}
 	t.client, err = mlvpn.NewClient(mlvpn.ClientConfig{
-		Config: mlvpn.Config{Device: t.clientStack, Key: clientKey},
+		Config: mlvpn.Config{Device: t.clientStack, Key: clientKey, Reorder: reorder.Config{Slack: slack}},
 		Server: serverKey.Public(),
 	})
 	if err != nil {
