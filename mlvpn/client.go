@@ -45,6 +45,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	c := &Client{cfg: cfg}
 	c.e = newEngine(cfg.Config, c)
+	c.e.expects = wire.KindResponse
 	c.number = c.e.sender.rng.Uint64() | 1
 	c.session = &Session{e: c.e, peer: "server", allowed: cfg.Allowed}
 	return c, nil

@@ -47,7 +47,7 @@ type Config struct {
 	Reorder reorder.Config
 
 	// Logger receives what an operator should know; nil discards it. Secrets are
-	// never logged.
+	// never logged. Its handler must not call methods of the Client or Server.
 	Logger *slog.Logger
 
 	// OnEvent, if not nil, is told of links and sessions that come and go. It is
@@ -100,7 +100,7 @@ type Peer struct {
 
 	// Prefixes are the inner addresses that the client may use: packets from other
 	// addresses are dropped, and packets for these are sent to it. Empty means any
-	// address.
+	// address. Of Ethernet frames only those that carry IP are checked.
 	Prefixes []netip.Prefix
 }
 

@@ -14,18 +14,20 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/tun"
 )
 
 // An engine is the machine room that a Client or a Server runs on: the goroutines,
 // and what they own. Everything below the constants is a named part with an owner.
 type engine struct {
-	cfg   Config // constant
-	log   *slog.Logger
-	side  side // what differs between a client and a server
-	learn bool // inner addresses are learnt; constant once running
-	bufs  int  // size of a packet buffer, in bytes
-	born  time.Time
+	cfg     Config // constant
+	log     *slog.Logger
+	side    side      // what differs between a client and a server
+	learn   bool      // inner addresses are learnt; constant once running
+	expects wire.Kind // of handshake datagram that this end accepts; constant once running
+	bufs    int       // size of a packet buffer, in bytes
+	born    time.Time
 
 	handshakes atomic.Int32 // handshake datagrams that wait for the sender
 

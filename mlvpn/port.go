@@ -22,19 +22,37 @@ type port struct {
 // A LinkID identifies a link of a Client for as long as the Client lives.
 type LinkID uint32
 
-func (p *port) send(pkts [][]byte, to link.Addr) (int, error) {
+func (p *port) send(pkts [][]byte, to link.Addr) (n int, err error) {
 	if p.link != nil {
-		return p.link.Send(pkts)
+		n, err = p.link.Send(pkts)
+	} else {
+		n, err = p.sock.SendTo(pkts, to)
 	}
-	return p.sock.SendTo(pkts, to)
+	if n < 0 || n > len(pkts) || n < len(pkts) && err == nil {
+		return min(max(n, 0), len(pkts)), errBadLink
+	}
+	return n, err
 }
 
-func (p *port) receive(b *portBatch) (int, error) {
+func (p *port) receive(b *portBatch) (n int, err error) {
 	if p.link != nil {
-		return p.link.Receive(b.bufs, b.sizes)
+		n, err = p.link.Receive(b.bufs, b.sizes)
+	} else {
+		n, err = p.sock.ReceiveFrom(b.bufs, b.sizes, b.from)
 	}
-	return p.sock.ReceiveFrom(b.bufs, b.sizes, b.from)
+	if n < 0 || n > len(b.bufs) || n == 0 && err == nil {
+		return 0, errBadLink
+	}
+	for i, size := range b.sizes[:n] {
+		if size < 0 || size > len(b.bufs[i]) {
+			return 0, errBadLink
+		}
+	}
+	return n, err
 }
+
+// errBadLink is what a link gets for breaking its contract: it may be a stranger's.
+var errBadLink = errors.New("mlvpn: the link returned a number of datagrams, or a size, that cannot be: run linktest on it")
 
 func (p *port) mtu() int {
 	if p.link != nil {

@@ -195,7 +195,7 @@ func (r *receiver) process(now time.Time, b *portBatch) {
 func (r *receiver) handshake(now time.Time, datagram []byte, on *port, from link.Addr) {
 	kind, mode, ok := wire.HandshakeType(datagram)
 	switch {
-	case !ok, kind == wire.KindResponse && mode != r.e.cfg.mode():
+	case !ok, kind != r.e.expects, kind == wire.KindResponse && mode != r.e.cfg.mode():
 		r.count.malformed++
 		return
 	case kind == wire.KindInit:

@@ -243,9 +243,6 @@ func (s *sender) flushPath(now time.Time, p *pathState) {
 			// The local address may have left the host: answer from whichever it has now.
 			t.addr.Local, t.addr.Interface = netip.Addr{}, 0
 		default:
-			if err == nil {
-				err = errBadLink
-			}
 			t.count.failed += left
 			s.emptyOutbox(p)
 			s.sendFailed(now, p, err)
@@ -253,8 +250,6 @@ func (s *sender) flushPath(now time.Time, p *pathState) {
 	}
 	s.emptyOutbox(p)
 }
-
-var errBadLink = errors.New("mlvpn: link took fewer datagrams than it was given and did not say why")
 
 // sendFailed is told that a link refuses to send in its present state.
 func (s *sender) sendFailed(now time.Time, p *pathState, err error) {

@@ -46,7 +46,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		routes:   routes{ethernet: cfg.Ethernet},
 	}
 	v.e = newEngine(cfg.Config, v)
-	v.e.learn = true
+	v.e.learn, v.e.expects = true, wire.KindInit
 	if cfg.password() {
 		v.e.receiver.macKey = crypto.MAC1PasswordKey(cfg.PasswordKey)
 	} else {

@@ -77,6 +77,8 @@ const (
 	previousFor = 3 * time.Second
 	// lingerFor is how long a server remembers a session that no path of works.
 	lingerFor = 60 * time.Second
+	// maxPeerRetry bounds how long a peer can ask not to be called.
+	maxPeerRetry = time.Minute
 	// refusedPause is how long a path rests after its link was full.
 	refusedPause = time.Millisecond
 	// refusedFor is how long datagrams are kept for a link that stays full.
@@ -187,7 +189,7 @@ func (s *sender) closed(now time.Time, ses *Session, c wire.Close) {
 			s.noteState(now, p, closeReason(c))
 		}
 	}
-	ses.tx.retry = now.Add(time.Duration(c.RetryMillis) * time.Millisecond)
+	ses.tx.retry = now.Add(min(time.Duration(c.RetryMillis)*time.Millisecond, maxPeerRetry))
 	s.end(ses)
 }
 
