@@ -49,8 +49,9 @@ func (l *ledger) record(p []byte) {
 	l.due++
 }
 
-func (l *ledger) arrived(p []byte) bool {
-	e := l.sent[string(p)]
+// arrived reports whether a datagram with these contents has arrived.
+func (l *ledger) arrived(contents string) bool {
+	e := l.sent[contents]
 	return e != nil && e.got > 0
 }
 

@@ -2,6 +2,7 @@ package linktest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -205,21 +206,28 @@ func (f *flow) linger() error {
 	}
 }
 
-// deliver sends datagrams of the sizes given, made by build, until each has arrived
-// once. Only a link that may lose datagrams gets more than one attempt.
+// deliver sends datagrams of the sizes given, made by build, until one of each has
+// arrived. Only a link that may lose datagrams gets more than one attempt; what arrives
+// when the next attempt has begun counts, too.
 func (f *flow) deliver(sizes []int, batch int, build func(sizes []int) [][]byte) error {
+	sizes = slices.Clone(sizes)
+	tries := make([][]string, len(sizes)) // by element of sizes
 	for range attempts {
 		pkts := build(sizes)
+		for i, p := range pkts {
+			tries[i] = append(tries[i], string(p))
+		}
 		if err := f.carry(pkts, batch); err != nil {
 			return err
 		}
-		var missing []int
-		for i, p := range pkts {
-			if !f.arrived(p) {
-				missing = append(missing, sizes[i])
+		missing := 0
+		for i, size := range sizes {
+			if !slices.ContainsFunc(tries[i], f.arrived) {
+				sizes[missing], tries[missing] = size, tries[i]
+				missing++
 			}
 		}
-		if sizes = missing; len(sizes) == 0 {
+		if sizes, tries = sizes[:missing], tries[:missing]; missing == 0 {
 			return nil
 		}
 	}
