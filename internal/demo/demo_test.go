@@ -12,7 +12,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The demo runs in real time, as its users see it. Its own checks are the test's: the
+// The demo runs in real time (gVisor keeps its own clock), as its users see it. Its own checks are the test's: the
 // rates are chosen so that they hold with a wide margin on a machine under load.
 func TestRun(t *testing.T) {
 	if testing.Short() {
@@ -53,8 +53,6 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// All of it but gVisor's clock is virtual in a bubble, which cannot be: the stack's
-// goroutines belong to no bubble. The meter can.
 func TestWindow(t *testing.T) { synctest.Test(t, testWindow) }
 
 func testWindow(t *testing.T) {

@@ -24,8 +24,8 @@ func (s *screen) summary(r *Result) {
 		}
 		s.line(format, args...)
 	}
-	row("TCP, "+r.Best, "%5.1f Mbit/s", r.Single)
-	row("TCP, all lines", "%5.1f Mbit/s, %s, %.0f %% of the sum, headers included", r.Bonded,
+	row(r.Best+" alone", "%5.1f Mbit/s of TCP", r.Single)
+	row("all lines", "%5.1f Mbit/s, %s; %.0f %% of the sum, headers take 8 %%", r.Bonded,
 		s.paint(bold, fmt.Sprintf("%.2f times as much", r.Gain())), 100*r.Bonded/r.Sum)
 	row(r.Cut.Line+" cut", "%5.1f Mbit/s on the others; longest pause %s", r.Cut.Without, seconds(r.Cut.Gap))
 	row(r.Cut.Line+" back", "%5.1f Mbit/s; data on it again %s", r.Cut.After, after(r.Cut.Returned))
