@@ -153,7 +153,7 @@ func (c *core) hold(f *flow, order, stamp uint64, delay int64) slotID {
 	}
 	s := &c.pool.slots[id]
 	s.order, s.stamp, s.at = order, stamp, c.now
-	s.deadline = c.now + min(max(c.links.slowest(c.now, c.maxHold, delay)-delay+c.slack, 0), c.maxHold)
+	s.deadline = c.now + min(max(c.links.slowest(c.now, c.maxHold, delay)-delay, 0)+c.slack, c.maxHold)
 	c.pool.link(f, id)
 	c.stats.Held++
 

@@ -31,7 +31,7 @@
 //
 //   - Deadline. Let p be the packet behind the hole that arrived first. The time is
 //
-//     arrival(p) + max over active links of high(link) - delay(p) + Slack
+//     arrival(p) + max(0, max over active links of high(link) - delay(p)) + Slack
 //
 //     but no later than arrival(p) + MaxHold: when the slowest link would have
 //     brought what was sent just before p. Multipath DCCP (RFC 9897) compensates for
@@ -54,9 +54,10 @@
 // the clocks' offset cancels. Each link's delay is sampled every 4 ms at most. From
 // the last 128 samples that are not older than 2 s, high(link) is the 90th
 // percentile, or the average of about the last 8 packets (a filter of gain 1/8) if
-// that is higher, so that a step up is followed within a few packets. A link that
-// has been silent for 2 s has no queue, and its lowest sample counts. An active link
-// that never delivered anything is taken to be MaxHold slower than p for one second.
+// that is higher, so that a step up is followed within a few packets. Of a link with
+// fewer than 32 samples, or silent for 2 s, the highest one counts: deadlines are for
+// what certain loss does not tell, and to wait a few milliseconds too long costs a flow
+// less than a packet out of order. An active link that never delivered anything is taken to be MaxHold slower than p for one second.
 // Sessions avoid that by validating a link, which goes through [Buffer.Seen], before
 // they make it active.
 //

@@ -145,12 +145,16 @@ func (s *delayStats) add(now, d int64) {
 	s.n++
 }
 
+// fewSamples is how many do not make a distribution.
+const fewSamples = 32
+
 // high returns the delay that nine of ten packets do not exceed, or the average of
-// the last few if that is more, so that a step up is followed at once. A link that
-// has been quiet has no queue: its lowest delay counts.
+// the last few if that is more, so that a step up is followed at once. Of a link that
+// has few samples, or has been quiet, the highest delay known counts: to wait a little
+// too long costs less than to give up what is on its way.
 func (s *delayStats) high(now int64) int64 {
-	if now-s.last > sampleAge {
-		return s.sorted[0]
+	if s.n < fewSamples || now-s.last > sampleAge {
+		return s.sorted[s.n-1]
 	}
 	return max(s.sorted[s.n*9/10], s.average)
 }

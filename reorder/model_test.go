@@ -99,8 +99,8 @@ func (l *modelLink) high(now time.Duration) int64 {
 		all = append(all, s.d)
 	}
 	slices.Sort(all)
-	if now-l.last > 2*time.Second {
-		return all[0]
+	if len(all) < 32 || now-l.last > 2*time.Second {
+		return all[len(all)-1]
 	}
 	return max(all[len(all)*9/10], l.average)
 }
@@ -138,7 +138,7 @@ func (m *model) push(now time.Duration, flow int, order, stamp int64, link int, 
 			slowest = max(slowest, int64(d+m.cfg.maxHold()))
 		}
 	}
-	wait := min(max(time.Duration(slowest)-d+m.cfg.slack(), 0), m.cfg.maxHold())
+	wait := min(max(time.Duration(slowest)-d, 0)+m.cfg.slack(), m.cfg.maxHold())
 	m.seq++
 	f.held = append(f.held, modelPacket{order, stamp, m.seq, now + wait})
 	slices.SortFunc(f.held, func(a, b modelPacket) int { return cmp.Compare(a.order, b.order) })

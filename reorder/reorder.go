@@ -11,7 +11,7 @@ const (
 	defaultWindow  = 8192
 	maxWindow      = 1 << 15 // half of the order's number space
 	defaultMaxHold = 250 * time.Millisecond
-	defaultSlack   = 3 * time.Millisecond
+	defaultSlack   = 10 * time.Millisecond
 )
 
 // Config configures a Buffer. The zero value of each field means its default.
@@ -30,7 +30,7 @@ type Config struct {
 	MaxHold time.Duration
 
 	// Slack is what is added to the spread of the links' delays to get the time to
-	// wait for a missing packet. 0 means 3 ms, a negative value none.
+	// wait for a missing packet. 0 means 10 ms, a negative value none.
 	Slack time.Duration
 }
 

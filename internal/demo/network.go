@@ -11,7 +11,6 @@ import (
 	"github.com/multilink-vpn/multilink/crypto"
 	"github.com/multilink-vpn/multilink/link/linksim"
 	"github.com/multilink-vpn/multilink/mlvpn"
-	"github.com/multilink-vpn/multilink/reorder"
 )
 
 // A lineSpec describes one simulated internet line.
@@ -38,12 +37,6 @@ const (
 	// rest is for the headers of IP and UDP and for probes, so that packets wait in the
 	// tunnel and not in the line.
 	configured = 0.95
-
-	// slack is the reorder buffer's. The lines live in this process, so that what the
-	// machine does to a goroutine shows as a delay of one line, and gVisor's TCP halves
-	// its rate for every packet that is out of order, for good: it has no undo (RFC 3522,
-	// RFC 3708). The library's default is for lines and TCPs as they are elsewhere.
-	slack = 50 * time.Millisecond
 
 	// timeout is the links'. It sets the pace of the probes, too: the tunnel avoids a
 	// dead line after about half of it. Mobile lines would want more.
@@ -138,7 +131,7 @@ func openTunnel(specs []lineSpec, seed uint64) (_ *tunnel, err error) {
 		return nil, err
 	}
 	t.client, err = mlvpn.NewClient(mlvpn.ClientConfig{
-		Config: mlvpn.Config{Device: t.clientStack, Key: clientKey, Reorder: reorder.Config{Slack: slack}},
+		Config: mlvpn.Config{Device: t.clientStack, Key: clientKey},
 		Server: serverKey.Public(),
 	})
 	if err != nil {
