@@ -200,8 +200,10 @@ func parseKeys(c *conf.Config) (k keyring, err error) {
 	if k.private, err = crypto.ParsePrivateKey(c.PrivateKey); err != nil {
 		return fail("private_key", err)
 	}
-	if k.peer, err = crypto.ParsePublicKey(c.PeerKey); err != nil {
-		return fail("peer_key", err)
+	if c.PeerKey != "" {
+		if k.peer, err = crypto.ParsePublicKey(c.PeerKey); err != nil {
+			return fail("peer_key", err)
+		}
 	}
 	if c.PresharedKey != "" {
 		if k.preshared, err = crypto.ParsePresharedKey(c.PresharedKey); err != nil {

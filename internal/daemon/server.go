@@ -50,7 +50,7 @@ func closeSockets(socks []serverSocket) {
 
 func newServer(c *conf.Config, keys keyring, shared mlvpn.Config, socks []serverSocket) (*mlvpn.Server, error) {
 	cfg := mlvpn.ServerConfig{Config: shared}
-	if c.PrivateKey != "" {
+	if c.PeerKey != "" {
 		cfg.Clients = []mlvpn.Peer{{Name: "client", Key: keys.peer, Preshared: keys.preshared}}
 	}
 	srv, err := mlvpn.NewServer(cfg)
