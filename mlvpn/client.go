@@ -233,7 +233,7 @@ func (c *Client) healthy() bool {
 	}
 	works := false
 	for _, p := range ep.tx.active {
-		if p.tx.worn || p.tx.seal.worn(ep.aead.PacketLimit()) {
+		if p.tx.peer.worn || p.tx.seal.worn(ep.aead.PacketLimit()) {
 			return false
 		}
 		works = works || p.tx.monitor.State() == path.Up

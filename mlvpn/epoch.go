@@ -80,23 +80,33 @@ type pathSender struct {
 	addr     link.Addr
 	cfg      LinkConfig // with what the peer has told
 	seal     sealer
-	view     int // index in epochSender.views
-	monitor  *path.Monitor
+	view     int           // index in epochSender.views
+	monitor  *path.Monitor // nil while the path is not in use
 	probes   probes
 	rtt      metric.RTT
 	loss     metric.Loss
 	pacer    pacing.Pacer
-	out      outbox
 	rate     metric.Rate
+	out      outbox
+	marked   bool // in sender.dirty
+	standing standing
+	peer     peerSide
 	count    sendCounters
-	told     linkReport
-	poor     bool   // loss or latency is above what is tolerated
-	whyPoor  string // in words
-	known    bool   // the peer knows our PathInfo
-	peerName string // what the peer calls the link
-	marked   bool   // in sender.dirty
-	worn     bool   // the peer's key has protected as many packets as it should
-	removed  bool   // one end has removed the link: the path must not be used again
+}
+
+// standing is how good a path is thought to be.
+type standing struct {
+	told linkReport // what was last reported
+	poor bool       // loss or latency is above what is tolerated
+	why  string     // in words
+}
+
+// peerSide is what is known of a path's other end.
+type peerSide struct {
+	knows   bool   // it has our PathInfo
+	name    string // what it calls the link
+	worn    bool   // its key has protected as many packets as it should
+	removed bool   // it, or this end, has removed the link: the path is not used again
 }
 
 // pathReceiver is owned by the receiver.
@@ -167,7 +177,7 @@ func (p *pathState) updateView() {
 	t := &p.tx
 	v := &p.epoch.tx.views[t.view]
 	v.Usable = p.usable()
-	v.Degraded = t.poor || t.monitor.State() == path.Suspect
+	v.Degraded = t.standing.poor || t.monitor.State() == path.Suspect
 	v.RTT, v.RTTVar = t.rtt.Smoothed(), t.rtt.Var()
 	v.Loss = t.loss.Ratio()
 	v.MTU = t.port.mtu()

@@ -133,7 +133,7 @@ func (s *sender) handle(now time.Time, m *senderMsg) {
 		s.heard(now, p, m)
 	case msgPing:
 		if uint64(m.received) >= p.epoch.aead.PacketLimit() {
-			p.tx.worn = true
+			p.tx.peer.worn = true
 		}
 		if p.tx.monitor != nil {
 			s.control(now, p, &control{has: hasPong, pong: wire.Pong{Echo: m.ping.Echo, Received: m.received, Highest: m.highest}})

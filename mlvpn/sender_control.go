@@ -35,7 +35,7 @@ func (s *sender) probe(now time.Time, p *pathState) {
 	var echo [8]byte
 	s.rng.Read(echo[:])
 	c := control{has: hasPing, ping: wire.Ping{Echo: binary.BigEndian.Uint64(echo[:])}}
-	if !p.tx.known && p.tx.port.id != 0 {
+	if !p.tx.peer.knows && p.tx.port.id != 0 {
 		c.has |= hasInfo
 		c.info = wire.PathInfo{Name: p.tx.cfg.Name, Weight: p.tx.cfg.PeerBandwidth}
 		if p.tx.cfg.Fallback {

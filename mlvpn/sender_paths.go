@@ -59,7 +59,7 @@ func (s *sender) leave(now time.Time, p *pathState, reason string) {
 // heard is told that a path's first packet has arrived, or that its packets come from
 // another address now. The receiver has authenticated it.
 func (s *sender) heard(now time.Time, p *pathState, m *senderMsg) {
-	if p.tx.removed || m.port.id != 0 {
+	if p.tx.peer.removed || m.port.id != 0 {
 		return // a client's paths stay on the links that it has given them
 	}
 	if p.tx.monitor == nil {
@@ -85,7 +85,7 @@ func (s *sender) answered(now time.Time, p *pathState, m *senderMsg) {
 	if !ok {
 		return // answered before, or forgotten
 	}
-	t.known = true
+	t.peer.knows = true
 	t.rtt.Update(m.at, m.at.Sub(sent))
 	t.loss.Update(m.at, m.pong.Highest, m.pong.Received)
 	t.monitor.Answered(sent)
@@ -104,17 +104,17 @@ const easing = 0.75
 func (s *sender) judge(p *pathState) {
 	t := &p.tx
 	loss, latency := t.cfg.LossTolerance, t.cfg.LatencyTolerance
-	if t.poor {
+	if t.standing.poor {
 		loss, latency = loss*easing, time.Duration(float64(latency)*easing)
 	}
 	lost, rtt := t.loss.Ratio(), t.rtt.Smoothed()
 	switch {
 	case t.cfg.LossTolerance > 0 && lost > loss:
-		t.poor, t.whyPoor = true, fmt.Sprintf("%.1f %% of its packets are lost", 100*lost)
+		t.standing.poor, t.standing.why = true, fmt.Sprintf("%.1f %% of its packets are lost", 100*lost)
 	case t.cfg.LatencyTolerance > 0 && rtt > latency:
-		t.poor, t.whyPoor = true, fmt.Sprintf("its round trip takes %v", rtt.Round(time.Millisecond))
+		t.standing.poor, t.standing.why = true, fmt.Sprintf("its round trip takes %v", rtt.Round(time.Millisecond))
 	default:
-		t.poor = false
+		t.standing.poor = false
 	}
 }
 
@@ -126,11 +126,11 @@ func (s *sender) told(now time.Time, p *pathState, info wire.PathInfo) {
 		return
 	}
 	if info.Tier == wire.TierNone {
-		t.removed = true
+		t.peer.removed = true
 		s.leave(now, p, "the peer has removed the link")
 		return
 	}
-	t.peerName = info.Name
+	t.peer.name = info.Name
 	if t.port.cfg.Bandwidth == 0 {
 		t.cfg.Bandwidth = info.Weight
 	}
@@ -176,7 +176,7 @@ func (s *sender) dismiss(now time.Time, gone *port) {
 			s.control(now, p, &c)
 		}
 		s.flushPath(now, p)
-		p.tx.removed = true
+		p.tx.peer.removed = true
 		s.leave(now, p, "removed")
 	})
 }

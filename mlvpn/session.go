@@ -212,33 +212,33 @@ func closeReason(c wire.Close) string {
 func (s *sender) noteState(now time.Time, p *pathState, reason string) {
 	t := &p.tx
 	ep, ses := p.epoch, p.epoch.session
-	was := t.told
+	was := t.standing.told
 	switch {
 	case !p.usable():
-		t.told = linkDown
-	case t.poor || t.monitor.State() == path.Suspect:
-		t.told = linkDegraded
+		t.standing.told = linkDown
+	case t.standing.poor || t.monitor.State() == path.Suspect:
+		t.standing.told = linkDegraded
 	default:
-		t.told = linkUp
+		t.standing.told = linkUp
 	}
-	if t.told == was {
+	if t.standing.told == was {
 		return
 	}
 	p.updateView()
 	kind := LinkUp
-	switch t.told {
+	switch t.standing.told {
 	case linkDown:
 		kind = LinkDown
 		s.emptyOutbox(p)
 	case linkDegraded:
 		kind = LinkDegraded
-		if t.poor {
-			reason = t.whyPoor
+		if t.standing.poor {
+			reason = t.standing.why
 		}
 	case linkUp:
 		reason = ""
 	}
-	wasUp, isUp := was != linkDown, t.told != linkDown
+	wasUp, isUp := was != linkDown, t.standing.told != linkDown
 	if isUp && ep != ses.tx.current {
 		s.promote(now, ses, ep)
 	}

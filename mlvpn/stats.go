@@ -155,7 +155,7 @@ func (p *pathState) stats(now time.Time) LinkStats {
 	st := LinkStats{
 		path:        p.link,
 		Name:        t.cfg.Name,
-		PeerName:    t.peerName,
+		PeerName:    t.peer.name,
 		Remote:      t.addr,
 		Bandwidth:   t.cfg.Bandwidth,
 		Fallback:    t.cfg.Fallback,
@@ -171,9 +171,9 @@ func (p *pathState) stats(now time.Time) LinkStats {
 		TooLarge:    t.count.tooLarge,
 	}
 	switch {
-	case t.told == linkUp:
+	case t.standing.told == linkUp:
 		st.State = LinkIsUp
-	case t.told == linkDegraded:
+	case t.standing.told == linkDegraded:
 		st.State = LinkIsDegraded
 	case t.monitor.State() == path.Down:
 		st.State = LinkIsDown

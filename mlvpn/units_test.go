@@ -691,11 +691,11 @@ func TestJudge(t *testing.T) {
 		{110 * time.Millisecond, true},
 	} {
 		settle(x.rtt)
-		if p.tx.poor != x.poor {
-			t.Errorf("step %d, round trip %v: poor is %v", i, p.tx.rtt.Smoothed(), p.tx.poor)
+		if p.tx.standing.poor != x.poor {
+			t.Errorf("step %d, round trip %v: poor is %v", i, p.tx.rtt.Smoothed(), p.tx.standing.poor)
 		}
 	}
-	if p.tx.whyPoor == "" {
+	if p.tx.standing.why == "" {
 		t.Error("no reason")
 	}
 
@@ -711,8 +711,8 @@ func TestJudge(t *testing.T) {
 			p.tx.loss.Update(now, highest, received)
 			s.judge(p)
 		}
-		if p.tx.poor != want {
-			t.Errorf("loss %.3f: poor is %v", p.tx.loss.Ratio(), p.tx.poor)
+		if p.tx.standing.poor != want {
+			t.Errorf("loss %.3f: poor is %v", p.tx.loss.Ratio(), p.tx.standing.poor)
 		}
 	}
 	lose(0, false)
