@@ -26,8 +26,8 @@
 //
 // # Limitations
 //
-// This version schedules by configured bandwidth and learns no rate. A session that
-// loses all links is set up anew by a fresh handshake; keys are not renewed within a
-// session. The package configures nothing in the host: addresses, routes, MTU and
-// privileges belong to the program that uses it.
+// This version schedules by configured bandwidth and learns no rate. Keys are replaced
+// by a fresh handshake only: when no link has worked, and when a key has protected as
+// many packets as is good for it. The package configures nothing in the host: addresses,
+// routes, MTU and privileges belong to the program that uses it.
 package mlvpn

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -206,15 +207,17 @@ func TestBlackhole(t *testing.T) {
 	p.waitUp(t)
 	p.both(t, func(t *testing.T, x netlab.Transfer) {
 		x.Duration = 14 * time.Second
-		var used [2]time.Duration // until each line carried data again
-		go func() {
+		var used time.Duration // until the line carried data again
+		var outage sync.WaitGroup
+		outage.Go(func() {
 			time.Sleep(3 * time.Second)
 			lab.Blackhole(0, true)
 			time.Sleep(4 * time.Second)
 			lab.Blackhole(0, false)
-			used[0] = p.untilUsed(x, 0)
-		}()
+			used = p.untilUsed(x, 0)
+		})
 		res, err := x.Run(t.Context())
+		outage.Wait()
 		if err != nil {
 			t.Fatalf("the connection was lost: %v", err)
 		}
@@ -227,9 +230,9 @@ func TestBlackhole(t *testing.T) {
 			mbit = append(mbit, fmt.Sprintf("%.0f", float64(sum)*8/0.5/1e6))
 		}
 		t.Logf("Mbit/s per 0.5 s: %s", strings.Join(mbit, " "))
-		t.Logf("longest gap %v, line used again after %v", res.LongestGap.Round(time.Millisecond), used[0].Round(10*time.Millisecond))
-		if used[0] == 0 || used[0] > 2*time.Second {
-			t.Errorf("the line was used again %v after its return, want at most 2 s", used[0])
+		t.Logf("longest gap %v, line used again after %v", res.LongestGap.Round(time.Millisecond), used.Round(10*time.Millisecond))
+		if used == 0 || used > 2*time.Second {
+			t.Errorf("the line was used again %v after its return, want at most 2 s", used)
 		}
 		if res.LongestGap > 3*time.Second {
 			t.Errorf("the flow stood still for %v", res.LongestGap)
