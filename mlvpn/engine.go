@@ -99,7 +99,7 @@ func newEngine(cfg Config, s side) *engine {
 }
 
 // stamp returns the sender's clock of a DATA frame: units of 100 microseconds, modulo
-// 2^16 (SPEC.md, DATA).
+// 2^16 (SPEC.md, section 4.1).
 func (e *engine) stamp(now time.Time) uint16 {
 	return uint16(now.Sub(e.born) / stampUnit)
 }

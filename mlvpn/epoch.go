@@ -12,7 +12,7 @@ import (
 	"github.com/multilink-vpn/multilink/scheduler"
 )
 
-// flowBuckets is the number of order domains of a session (SPEC.md, DATA).
+// flowBuckets is the number of order domains of a session (SPEC.md, section 4.1).
 const flowBuckets = 256
 
 // An epoch is what one handshake has established between two ends: keys, one path

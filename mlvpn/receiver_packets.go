@@ -40,7 +40,7 @@ func (r *receiver) packet(now time.Time, stamp uint16, p *pathState, in *inbound
 		b.Seen(now, p.link, in.Stamp, delay)
 		return false
 	}
-	if in.Flags&wire.FlagOrdered == 0 {
+	if in.Flags&wire.FlagOrdered == 0 || !ok {
 		b.Seen(now, p.link, in.Stamp, delay)
 		r.queueOut(h)
 		r.release(now, ep)

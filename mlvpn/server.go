@@ -267,7 +267,7 @@ func (v *Server) session(key crypto.PublicKey, peer *Peer, hello *wire.Params) *
 }
 
 // passwordIdentity tells clients with the same password apart: by their inner
-// addresses, else by the number that each has drawn (SPEC.md, CLIENT).
+// addresses, else by the number that each has drawn (SPEC.md, section 6.4).
 func passwordIdentity(hello *wire.Params) string {
 	if len(hello.Prefixes) == 0 {
 		return strconv.FormatUint(hello.Client, 16)
