@@ -48,6 +48,7 @@ func rootCommand() *cobra.Command {
 			opts.Log = newLogger(debugging || verbosity > 0, quiet, opts.Name)
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			keepOnHangup(ctx, opts.Log)
 			return daemon.Run(ctx, opts)
 		},
 	}
@@ -65,6 +66,24 @@ func rootCommand() *cobra.Command {
 	cmd.SetVersionTemplate("mlvpn {{.Version}}\n")
 	cmd.AddCommand(demoCommand(), hookCommand())
 	return cmd
+}
+
+// keepOnHangup keeps the daemon alive on SIGHUP, with which MLVPN is told to reload,
+// until ctx is done.
+func keepOnHangup(ctx context.Context, log *slog.Logger) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(hangup)
+		for {
+			select {
+			case <-hangup:
+				log.Warn("the configuration cannot be reloaded yet: restart to apply changes")
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 }
 
 // hookCommand is for the daemon itself, which starts it before it gives up root.

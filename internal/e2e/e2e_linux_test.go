@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -402,7 +403,8 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// TestPrivileges runs a client without root.
+// TestPrivileges runs a client without root. SIGHUP, which reloads MLVPN, does it no
+// harm.
 func TestPrivileges(t *testing.T) {
 	netlab.Require(t)
 	lab := netlab.New(t, netlab.Config{Lines: []netlab.Line{{Up: 20e6, Down: 20e6}}})
@@ -416,6 +418,11 @@ func TestPrivileges(t *testing.T) {
 	if strings.Contains(string(status), "Uid:\t0") {
 		t.Errorf("the client still runs as root:\n%s", status)
 	}
+	if err := p.client.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.client.WaitOutput(t, "restart to apply changes", 5*time.Second)
+	p.ping(t)
 }
 
 // TestTAP bridges Ethernet frames: the hosts find each other by ARP through the tunnel.
