@@ -279,6 +279,30 @@ func testLinkFails(t *testing.T) {
 	}
 }
 
+func TestLinkFailsOnce(t *testing.T) { synctest.Test(t, testLinkFailsOnce) }
+
+// A link whose send fails once is probed at once, not when its next probe was due, and
+// so is back at once.
+func testLinkFailsOnce(t *testing.T) {
+	v, f, _ := newFaulty(t)
+	defer v.close()
+	failed := false
+	f.sends(func(pkts [][]byte) (int, error) {
+		if failed {
+			return f.tapLink.Send(pkts)
+		}
+		failed = true
+		return 0, errCable
+	})
+	for i := range uint64(20) { // some of them by this link
+		v.inject(v.cdev, udp(true, 1, i, 500))
+	}
+	v.sleep(10 * time.Millisecond)
+	if got := v.log.take(); !slices.Equal(got, []string{"link down a", "link up a"}) {
+		t.Errorf("events %q", got)
+	}
+}
+
 func TestLinkClosedByOthers(t *testing.T) { synctest.Test(t, testLinkClosedByOthers) }
 
 // A link that somebody else closes, or whose transport ends for good, is down at once

@@ -14,6 +14,19 @@ type packet struct {
 	class   scheduler.Class
 	ordered bool
 	bucket  int // of the queue
+
+	seed   uint64 // of the hash
+	hash   uint32 // of the flow, see flowHash
+	hashed bool
+}
+
+// flowHash returns the hash of the packet's flow, and computes it only when it is asked
+// for with another seed than before: when another epoch has begun.
+func (p *packet) flowHash(seed uint64) uint32 {
+	if !p.hashed || p.seed != seed {
+		p.hash, p.seed, p.hashed = p.info.Hash(seed), seed, true
+	}
+	return p.hash
 }
 
 // size returns the length of the packet in bytes.
@@ -96,7 +109,7 @@ func (r *ring) pop() packet {
 
 // push appends p and reports false if the queue is full.
 func (q *queue) push(p packet) bool {
-	p.bucket = p.info.Bucket(0, flowBuckets)
+	p.bucket = flow.Bucket(p.flowHash(p.seed), flowBuckets)
 	if p.ordered && q.waiting[p.bucket] > 0 {
 		p.class = scheduler.Bulk
 	}

@@ -47,7 +47,7 @@ func (r *receiver) packet(now time.Time, stamp uint16, p *pathState, in *inbound
 		return true
 	}
 	verdict := b.Push(now, reorder.Packet{
-		Flow:  info.Bucket(ep.rx.seed, flowBuckets),
+		Flow:  flow.Bucket(info.Hash(ep.rx.seed), flowBuckets),
 		Order: in.Order,
 		Stamp: in.Stamp,
 		Link:  p.link,

@@ -83,11 +83,13 @@ func (s *sender) run(ctx context.Context) {
 			}
 			s.tick(now, ses)
 		}
-		for _, ses := range s.work {
+		for i := 0; i < len(s.work); i++ { // which may grow meanwhile
+			ses := s.work[i]
 			ses.tx.working = false
 			s.transmit(now, ses)
 			s.reschedule(now, ses)
 		}
+		clear(s.work)
 		s.work = s.work[:0]
 		s.flush(now)
 		if at, ok := s.timers.next(); ok && (next.IsZero() || at.Before(next)) {

@@ -3,6 +3,7 @@ package mlvpn
 import (
 	"time"
 
+	"github.com/multilink-vpn/multilink/internal/flow"
 	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/scheduler"
 	"github.com/multilink-vpn/multilink/tun"
@@ -43,16 +44,18 @@ func (s *sender) emit(p *packet) {
 
 // enqueue queues a packet for one session, or drops it.
 func (s *sender) enqueue(ses *Session, p packet) {
-	switch {
-	case !ses.tx.live():
+	if !ses.tx.live() {
 		ses.tx.count.noLink++
 		s.bufs.put(p.buf)
-	case !ses.tx.queue.push(p):
+		return
+	}
+	p.seed = ses.tx.current.tx.seed
+	if !ses.tx.queue.push(p) {
 		ses.tx.count.queueFull++
 		s.bufs.put(p.buf)
-	default:
-		s.wake(ses)
+		return
 	}
+	s.wake(ses)
 }
 
 // transmit moves packets from a session's queue to its paths, as far as the scheduler
@@ -114,7 +117,7 @@ func (s *sender) reserve(now time.Time, ep *epoch, to []int, size int) (ok bool)
 }
 
 func schedulerPacket(ep *epoch, p *packet) scheduler.Packet {
-	return scheduler.Packet{Size: p.size() + Overhead, Class: p.class, Flow: p.info.Hash(ep.tx.seed)}
+	return scheduler.Packet{Size: p.size() + Overhead, Class: p.class, Flow: p.flowHash(ep.tx.seed)}
 }
 
 // send seals a packet for each of the chosen paths.
@@ -123,7 +126,7 @@ func (s *sender) send(now time.Time, ep *epoch, p packet, to []int) {
 	ep.tx.stamp = (ep.tx.stamp + 1) & wire.MaxStamp
 	d.Flags = d.Flags.WithECN(p.info.ECN)
 	if p.ordered {
-		bucket := p.info.Bucket(ep.tx.seed, flowBuckets)
+		bucket := flow.Bucket(p.flowHash(ep.tx.seed), flowBuckets)
 		d.Flags |= wire.FlagOrdered
 		d.Order = ep.tx.orders[bucket]
 		ep.tx.orders[bucket]++

@@ -186,6 +186,7 @@ func (s *sender) substitute(now time.Time, was, is *port) {
 	s.pathsOf(was, func(p *pathState) {
 		s.emptyOutbox(p)
 		p.tx.port = is
+		p.tx.peer.knows = false // on a server, a new connection is a new port
 		p.tx.monitor.ProbeNow(now)
 		p.updateView()
 		s.timers.set(p.epoch.session, now)
@@ -259,6 +260,7 @@ func (s *sender) sendFailed(now time.Time, p *pathState, err error) {
 	if p.usable() {
 		p.tx.monitor.Fail(now)
 		s.noteState(now, p, (&LinkError{Link: p.tx.cfg.Name, Op: "send", Err: err}).Error())
+		s.timers.set(p.epoch.session, now) // it is to be probed, sooner than it was before
 	}
 }
 

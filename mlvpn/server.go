@@ -157,7 +157,7 @@ func (v *Server) handshake(now time.Time, m *senderMsg) {
 		s.sendHandshake(m.port, m.addr, r.answer)
 		return
 	}
-	ep, answer, err := v.answer(now, &init)
+	ep, answer, err := v.answer(&init)
 	if err != nil {
 		s.count.refused++
 		if v.mayComplain(now) {
@@ -194,7 +194,7 @@ func (v *Server) failed(now time.Time, s *Session) {
 var errUnknownClient = errors.New("no client with this public key is let in: add it with AddClient or in the configuration")
 
 // answer runs the responder's side of a handshake.
-func (v *Server) answer(now time.Time, init *wire.Init) (*epoch, []byte, error) {
+func (v *Server) answer(init *wire.Init) (*epoch, []byte, error) {
 	r, err := crypto.NewResponder(crypto.HandshakeConfig{
 		Key:       v.cfg.Key,
 		Preshared: v.cfg.PasswordKey,

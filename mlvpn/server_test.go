@@ -240,7 +240,7 @@ func testListener(t *testing.T) {
 	if err := w.server.AddListener(l, LinkConfig{Name: "tcp"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.client.AddLink(l.dial(), LinkConfig{Name: "tcp"}); err != nil {
+	if _, err := w.client.AddLink(l.dial(), LinkConfig{Name: "tcp", PeerBandwidth: 1e6}); err != nil {
 		t.Fatal(err)
 	}
 	w.sleep(time.Second)
@@ -258,6 +258,11 @@ func testListener(t *testing.T) {
 	w.sleep(5 * time.Second)
 	w.wantEvents("link up tcp")
 	w.exchange(100, time.Second)
+	for _, x := range w.server.Stats().Sessions[0].Links {
+		if x.Name == "tcp" && x.Bandwidth != 1e6 {
+			t.Errorf("the server takes the new stream's bandwidth for %d, want what the client has told", x.Bandwidth)
+		}
+	}
 }
 
 // pipeListener accepts streams made by dial.

@@ -844,3 +844,16 @@ func TestNames(t *testing.T) {
 		t.Error("path states have no names")
 	}
 }
+
+// TestFlowHashFollowsTheEpoch wants packets that wait while an epoch replaces another to
+// be put into the buckets of the new one.
+func TestFlowHashFollowsTheEpoch(t *testing.T) {
+	pkt := udp(true, 1, 1, 500)
+	p := packet{buf: append(make([]byte, tun.Headroom), pkt...)}
+	flowClassifier{}.classify(&p, func(*packet) {})
+	for _, seed := range []uint64{0, 1, 1, 2, 0} {
+		if got, want := p.flowHash(seed), p.info.Hash(seed); got != want {
+			t.Errorf("seed %d: hash %#x, want %#x", seed, got, want)
+		}
+	}
+}

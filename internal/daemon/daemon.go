@@ -96,7 +96,14 @@ func Run(ctx context.Context, opts Options) error {
 		opts.Log.Info("tunnel device opened", "interface", name, "mtu", mtu)
 	}
 	if c.StatusCommand == "" {
-		if err := netif.Configure(interfaceConfig(c, mtu)); err != nil {
+		n := interfaceConfig(c, mtu)
+		// A device that was there before keeps what it is given.
+		defer func() {
+			if err := netif.Deconfigure(n); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+				opts.Log.Warn("the interface keeps its addresses", "err", err)
+			}
+		}()
+		if err := netif.Configure(n); err != nil {
 			return err
 		}
 	}

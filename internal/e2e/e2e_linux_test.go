@@ -488,3 +488,22 @@ func TestTwoClients(t *testing.T) {
 		}
 	}
 }
+
+// TestPreparedDevice uses a device that was there before: it is left as it was.
+func TestPreparedDevice(t *testing.T) {
+	netlab.Require(t)
+	lab := netlab.New(t, netlab.Config{Lines: []netlab.Line{{Up: 20e6, Down: 20e6}}})
+	if _, err := lab.Client.Run("ip", "tuntap", "add", "dev", "mlvpn0", "mode", "tun", "vnet_hdr"); err != nil {
+		t.Fatal(err)
+	}
+	p := newPair(t, lab, pairConfig{})
+	p.waitUp(t)
+	p.ping(t)
+	if err := p.client.Stop(); err != nil {
+		t.Errorf("the client did not end well: %v", err)
+	}
+	out, err := lab.Client.Run("ip", "-o", "addr", "show", "dev", "mlvpn0")
+	if err != nil || strings.Contains(out, clientInner.String()) {
+		t.Errorf("the device is gone or keeps its address: %v\n%s", err, out)
+	}
+}

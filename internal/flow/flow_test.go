@@ -369,7 +369,7 @@ func TestAllocs(t *testing.T) {
 	sum := 0
 	if n := testing.AllocsPerRun(100, func() {
 		f, _ := Parse(pkt, false)
-		sum += f.Bucket(1, 64)
+		sum += Bucket(f.Hash(1), 64)
 		binary.BigEndian.PutUint16(pkt[42:], 1460)
 		if !ClampMSS(pkt, 1400) {
 			t.Fatal("not clamped")
@@ -403,6 +403,6 @@ func BenchmarkBucket(b *testing.B) {
 	f, _ := Parse(ip4(ProtocolUDP, 0, 0, udp(80, 3333, 1300)), false)
 	b.ReportAllocs()
 	for b.Loop() {
-		f.Bucket(7, 64)
+		Bucket(f.Hash(7), 64)
 	}
 }

@@ -53,13 +53,13 @@ func (f *Info) Hash(seed uint64) uint32 {
 	return uint32(h >> 32)
 }
 
-// Bucket maps the flow to one of n buckets, 0 to n-1: Hash(seed) * n / 2^32, rounded
+// Bucket maps a flow's hash to one of n buckets, 0 to n-1: hash * n / 2^32, rounded
 // down. It returns 0 if n is not positive.
-func (f *Info) Bucket(seed uint64, n int) int {
+func Bucket(hash uint32, n int) int {
 	if n <= 0 {
 		return 0
 	}
-	hi, lo := bits.Mul64(uint64(f.Hash(seed)), uint64(n))
+	hi, lo := bits.Mul64(uint64(hash), uint64(n))
 	return int(hi<<32 | lo>>32)
 }
 

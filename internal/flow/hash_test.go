@@ -108,7 +108,7 @@ func TestBucketsAreEven(t *testing.T) {
 			for i := range flows {
 				f := base
 				tt.vary(&f, i)
-				count[f.Bucket(seed, n)]++
+				count[Bucket(f.Hash(seed), n)]++
 			}
 			chi := 0.0
 			for _, c := range count {
@@ -134,7 +134,7 @@ func TestSeedSeparatesFlows(t *testing.T) {
 		same := 0
 		for range seeds {
 			seed := r.Uint64()
-			if base.Bucket(seed, n) == other.Bucket(seed, n) {
+			if Bucket(base.Hash(seed), n) == Bucket(other.Hash(seed), n) {
 				same++
 			}
 		}
@@ -150,13 +150,13 @@ func TestBucketRange(t *testing.T) {
 	for range 1000 {
 		f, seed := randomInfo(r), r.Uint64()
 		for _, n := range []int{-1, 0, 1} {
-			if got := f.Bucket(seed, n); got != 0 {
+			if got := Bucket(f.Hash(seed), n); got != 0 {
 				t.Fatalf("Bucket(%d) = %d", n, got)
 			}
 		}
 		for _, n := range []int{2, 3, 1000, 1 << 20} {
 			want := int(uint64(f.Hash(seed)) * uint64(n) >> 32)
-			if got := f.Bucket(seed, n); got != want || got >= n {
+			if got := Bucket(f.Hash(seed), n); got != want || got >= n {
 				t.Fatalf("Bucket(%d) = %d, want %d", n, got, want)
 			}
 		}
