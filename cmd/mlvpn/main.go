@@ -48,7 +48,7 @@ func rootCommand() *cobra.Command {
 			opts.Log = newLogger(debugging || verbosity > 0, quiet, opts.Name)
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			keepOnHangup(ctx, opts.Log)
+			opts.Reload = hangups(ctx)
 			return daemon.Run(ctx, opts)
 		},
 	}
@@ -68,22 +68,26 @@ func rootCommand() *cobra.Command {
 	return cmd
 }
 
-// keepOnHangup keeps the daemon alive on SIGHUP, with which MLVPN is told to reload,
-// until ctx is done.
-func keepOnHangup(ctx context.Context, log *slog.Logger) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
+// hangups returns where each SIGHUP shows, with which MLVPN, too, is told to reload,
+// until ctx is done. Several while a reload is under way count for one.
+func hangups(ctx context.Context) <-chan struct{} {
+	signals, requests := make(chan os.Signal, 1), make(chan struct{}, 1)
+	signal.Notify(signals, syscall.SIGHUP)
 	go func() {
-		defer signal.Stop(hangup)
+		defer signal.Stop(signals)
 		for {
 			select {
-			case <-hangup:
-				log.Warn("the configuration cannot be reloaded yet: restart to apply changes")
+			case <-signals:
 			case <-ctx.Done():
 				return
 			}
+			select {
+			case requests <- struct{}{}:
+			default:
+			}
 		}
 	}()
+	return requests
 }
 
 // hookCommand is for the daemon itself, which starts it before it gives up root.

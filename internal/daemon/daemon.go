@@ -40,6 +40,11 @@ type Options struct {
 
 	// Log receives what the operator should know. Required.
 	Log *slog.Logger
+
+	// Reload has the daemon read its configuration again at each value: the program's
+	// SIGHUP. What cannot be applied is refused and logged, and the daemon goes on with
+	// what it has. nil means never.
+	Reload <-chan struct{}
 }
 
 // defaultMTU makes the plaintext of a full packet, frame header included, a multiple
@@ -58,17 +63,14 @@ type tunnel interface {
 // fails for good. Everything that can be checked is checked before anything is
 // started; what was started is undone.
 func Run(ctx context.Context, opts Options) error {
-	c, err := load(opts)
+	now, err := readSettings(opts)
 	if err != nil {
 		return err
 	}
 	if err := checkUser(opts); err != nil {
 		return err
 	}
-	keys, err := parseKeys(c)
-	if err != nil {
-		return err
-	}
+	c, keys := now.conf, now.keys
 	events, err := newEvents(c, opts.Log)
 	if err != nil {
 		return err
@@ -141,6 +143,8 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	undo.forget() // the tunnel owns the device and the sockets now
+	reload := reloader{opts: opts, now: now, parts: []part{restartOnly{opts.Log, now}}}
+	background.Go(func() { reload.run(ctx, opts.Reload) })
 	opts.Log.Info("started", "mode", c.Mode, "links", len(c.Links), "config", c.File)
 	err = t.Run(ctx)
 	stop(err)

@@ -1,0 +1,172 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/multilink-vpn/multilink/internal/conf"
+)
+
+// settings are all that a start and a reload read from files.
+type settings struct {
+	conf *conf.Config
+	keys keyring
+}
+
+// readSettings reads and checks everything. An error says what is wrong with which file
+// and line.
+func readSettings(opts Options) (*settings, error) {
+	c, err := load(opts)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := parseKeys(c)
+	if err != nil {
+		return nil, err
+	}
+	return &settings{conf: c, keys: keys}, nil
+}
+
+// A part is something of a running daemon that follows the configuration: the clients
+// of a server, the links of a client, the routes.
+//
+// A reload is applied as a whole or not at all. So it has two steps. First each part
+// prepares: it looks at what of the new settings concerns it, and gets ready all that
+// can fail, without a change to what runs. An error refuses the reload. Once all parts
+// have agreed, their commits are called, in the same order.
+type part interface {
+	// prepare returns what puts the change from old to new into force, or nil if the part
+	// has nothing to change. commit returns what it did, in words, for the log; empty is
+	// nothing to speak of. When another part refuses, abort is called in its place, to give
+	// back what prepare has opened; it may be nil.
+	prepare(old, new *settings) (commit func() string, abort func(), err error)
+}
+
+// A reloader applies changed configurations to a running daemon. Its methods are called
+// by one goroutine.
+type reloader struct {
+	opts  Options
+	now   *settings // in force
+	parts []part
+}
+
+// run reloads at each value from requests, until ctx is done.
+func (r *reloader) run(ctx context.Context, requests <-chan struct{}) {
+	for {
+		select {
+		case <-requests:
+			r.reload()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// reload reads the configuration again. If anything is wrong with it, or a part cannot
+// follow, the old one stays in force and the log says why.
+func (r *reloader) reload() error {
+	log := r.opts.Log
+	next, err := readSettings(r.opts)
+	var done []string
+	if err == nil {
+		done, err = r.apply(next)
+	}
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			log.Error("the new configuration is refused", "why", strings.TrimSuffix(line, "\n"))
+		}
+		log.Error("the configuration was not reloaded: the old one stays in force", "config", r.opts.Config)
+		return err
+	}
+	for _, what := range done {
+		log.Info("reload: " + what)
+	}
+	log.Info("configuration reloaded", "config", r.opts.Config, "changes", len(done))
+	return nil
+}
+
+// apply puts settings into force, all or none.
+func (r *reloader) apply(next *settings) (done []string, err error) {
+	var commits []func() string
+	var aborts []func()
+	for _, p := range r.parts {
+		commit, abort, err := p.prepare(r.now, next)
+		if err != nil {
+			for _, undo := range aborts {
+				undo()
+			}
+			return nil, err
+		}
+		if commit != nil {
+			commits = append(commits, commit)
+		}
+		if abort != nil {
+			aborts = append(aborts, abort)
+		}
+	}
+	for _, commit := range commits {
+		if what := commit(); what != "" {
+			done = append(done, what)
+		}
+	}
+	r.now = next
+	return done, nil
+}
+
+// restartOnly is the part that stands for what only a restart can change: each reload
+// says which of it differs from what the daemon started with.
+type restartOnly struct {
+	log     *slog.Logger
+	started *settings
+}
+
+func (r restartOnly) prepare(_, new *settings) (func() string, func(), error) {
+	a, b := r.started.conf, new.conf
+	if a.Mode != b.Mode {
+		return nil, nil, fmt.Errorf("%s: mode cannot change from %q to %q while the daemon runs: restart it", b.File, a.Mode, b.Mode)
+	}
+	var names []string
+	for _, k := range []struct {
+		name string
+		same bool
+	}{
+		{"interface_name", a.Interface == b.Interface},
+		{"tuntap", a.Device == b.Device},
+		{"password, private_key or peer_key", r.started.keys == new.keys},
+		{"network", a.Network == b.Network},
+		{"mtu", a.MTU == b.MTU},
+		{"statuscommand", a.StatusCommand == b.StatusCommand},
+		{"reorder_buffer_size", a.ReorderBuffer == b.ReorderBuffer},
+		{"ip4 or ip6", a.IP4 == b.IP4 && a.IP6 == b.IP6 && a.IP4Gateway == b.IP4Gateway && a.IP6Gateway == b.IP6Gateway},
+		{"ip4_routes or ip6_routes", fmt.Sprint(a.IP4Routes, a.IP6Routes) == fmt.Sprint(b.IP4Routes, b.IP6Routes)},
+		{"the links", sameLinks(a.Links, b.Links)},
+	} {
+		if !k.same {
+			names = append(names, k.name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, nil, nil
+	}
+	return func() string {
+		r.log.Warn("a reload cannot change this: restart to apply it", "changed", strings.Join(names, ", "))
+		return ""
+	}, nil, nil
+}
+
+// sameLinks reports whether two files have the same links, wherever in the file.
+func sameLinks(a, b []conf.Link) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		x, y := a[i], b[i]
+		x.Line, y.Line = 0, 0
+		if x != y {
+			return false
+		}
+	}
+	return true
+}
