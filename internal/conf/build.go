@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -37,18 +38,19 @@ func (p *parser) build() *Config {
 	}
 	set := p.apply(general, General, c, nil)
 	p.checkGeneral(c, general, set)
+	p.checkControl(c, set)
 
 	for _, s := range p.sections {
 		if s.name == "general" || s.name == "filters" {
 			continue
 		}
 		l := Link{
-			Name: s.name, Line: s.line,
+			Name: s.name, Line: s.line, Transport: UDP, WebSocketPath: "/", QuotaResetDay: 1,
 			Timeout: c.Timeout, LossTolerance: c.LossTolerance, LatencyTolerance: c.LatencyTolerance,
 		}
 		set := p.apply(s, Links, c, &l)
 		if !s.bad {
-			p.checkLink(c, s, set)
+			p.checkLink(c, &l, s, set)
 		}
 		c.Links = append(c.Links, l)
 	}
@@ -194,6 +196,22 @@ func (p *parser) checkGeneral(c *Config, s *section, set map[string]int) {
 	}
 }
 
+// checkControl completes where the daemon answers over HTTP.
+func (p *parser) checkControl(c *Config, set map[string]int) {
+	switch {
+	case c.ControlBindPort == 0 && c.ControlBindHost != "":
+		p.warnf(set["control_bind_host"], "control_bind_host is ignored without control_bind_port: write for example control_bind_port = 1040")
+		c.ControlBindHost = ""
+	case c.ControlBindPort != 0 && c.ControlBindHost == "":
+		c.ControlBindHost = "127.0.0.1"
+	}
+	if c.ControlBindHost != "" {
+		if a, err := netip.ParseAddr(c.ControlBindHost); c.ControlBindHost != "localhost" && (err != nil || !a.IsLoopback()) {
+			p.warnf(set["control_bind_host"], "control_bind_host = \"%s\" lets other hosts read the daemon's state without a password: write control_bind_host = \"127.0.0.1\" unless that is wanted", c.ControlBindHost)
+		}
+	}
+}
+
 // pointToPoint reports whether this end's address is a single one, so that the other
 // end's is naturally outside its prefix.
 func (c *Config) pointToPoint(family string) bool {
@@ -235,7 +253,7 @@ func (p *parser) checkSecrets(c *Config, s *section, set map[string]int) {
 	}
 }
 
-func (p *parser) checkLink(c *Config, s *section, set map[string]int) {
+func (p *parser) checkLink(c *Config, l *Link, s *section, set map[string]int) {
 	name := printable(s.name)
 	missing := func(key string) {
 		if set[key] == 0 {
@@ -248,6 +266,30 @@ func (p *parser) checkLink(c *Config, s *section, set map[string]int) {
 		missing("remoteport")
 	case Server:
 		missing("bindport")
+	}
+	if (l.TLSCertificate == "") != (l.TLSKey == "") {
+		p.errorf(max(set["tls_certificate"], set["tls_key"]), "tls_certificate and tls_key need each other: write both in [%s], or none", name)
+	}
+	p.checkTransport(l, name, set)
+}
+
+// checkTransport warns about keys that another transport would need.
+func (p *parser) checkTransport(l *Link, name string, set map[string]int) {
+	for _, k := range []struct {
+		keys []string
+		of   []Transport
+	}{
+		{[]string{"tls_certificate", "tls_key", "tls_name"}, []Transport{TLS, WebSocket}},
+		{[]string{"websocket_path", "websocket_tls"}, []Transport{WebSocket}},
+	} {
+		for _, key := range k.keys {
+			if set[key] != 0 && !slices.Contains(k.of, l.Transport) {
+				p.warnf(set[key], "%s is ignored: [%s] has transport = \"%s\"", key, name, l.Transport)
+			}
+		}
+	}
+	if set["quota_reset_day"] != 0 && l.QuotaMonth == 0 {
+		p.warnf(set["quota_reset_day"], "quota_reset_day is ignored: [%s] has no quota_month", name)
 	}
 }
 

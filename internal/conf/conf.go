@@ -33,6 +33,16 @@ const (
 	TAP DeviceType = "tap" // carries Ethernet frames
 )
 
+// A Transport is a way to carry a link's packets.
+type Transport string
+
+const (
+	UDP       Transport = "udp"
+	TCP       Transport = "tcp"
+	TLS       Transport = "tls"
+	WebSocket Transport = "websocket"
+)
+
 // A Config is a valid configuration. Nothing in it refers to the file any more.
 type Config struct {
 	// File is the name given to Load or Parse.
@@ -69,11 +79,16 @@ type Config struct {
 	// Network is the name of the network that this tunnel belongs to, or empty.
 	Network string
 
-	// ControlUnixPath, ControlBindHost and ControlBindPort say where MLVPN's control
-	// interface listens. Empty or 0: nowhere.
+	// ControlUnixPath, ControlBindHost and ControlBindPort say where the daemon can be
+	// asked for its state. Without a path, or without a port: nowhere. The host is then
+	// never empty.
 	ControlUnixPath string
 	ControlBindHost string
 	ControlBindPort uint16
+
+	// StateDir is the directory for what must survive a restart, or empty for the
+	// default.
+	StateDir string
 
 	// ReorderBuffer is the size of the reorder buffer in packets. 0: automatic.
 	ReorderBuffer int
@@ -133,7 +148,7 @@ type Link struct {
 	// BindPort is the local UDP port. 0: any, on a client only.
 	BindPort uint16
 
-	// BindFIB is the routing table (BSD) to use. 0: the default table.
+	// BindFIB is the routing table to use. 0: the default table.
 	BindFIB int
 
 	// BindDev is the network interface to bind to. Empty: none.
@@ -149,8 +164,30 @@ type Link struct {
 	BandwidthUpload   uint64
 	BandwidthDownload uint64
 
-	// Quota is the number of bytes that the link may carry. 0: no limit.
-	Quota uint64
+	// Transport is what carries the link's packets, UDP by default.
+	Transport Transport
+
+	// TLSCertificate and TLSKey are the paths of the PEM files that a server's link
+	// over TLS uses. Both or none are set.
+	TLSCertificate, TLSKey string
+
+	// TLSName is the name that a client asks a server over TLS for. Empty: RemoteHost.
+	TLSName string
+
+	// WebSocketPath is the path in the URL of a link over WebSocket, "/" by default,
+	// and WebSocketPlain has it go without TLS.
+	WebSocketPath  string
+	WebSocketPlain bool
+
+	// Cost orders links, lowest first, 0 to 62: one is idle while a cheaper one works.
+	// Overflow lets it take what the cheaper ones have no room for.
+	Cost     int
+	Overflow bool
+
+	// QuotaDay and QuotaMonth are the bytes that the link may carry a day and a month.
+	// 0: no limit. QuotaResetDay, 1 to 31, is when a month begins.
+	QuotaDay, QuotaMonth uint64
+	QuotaResetDay        int
 
 	// FallbackOnly keeps the link idle until no other link is usable.
 	FallbackOnly bool

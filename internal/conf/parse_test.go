@@ -71,10 +71,12 @@ func randomConfig(r *rand.Rand) *Config {
 		Device:          []DeviceType{TUN, TAP}[r.IntN(2)],
 		Network:         maybe(text(4)),
 		ControlUnixPath: maybe("/run/" + text(3)),
-		ControlBindHost: maybe("localhost"),
-		ControlBindPort: uint16(r.IntN(2) * r.IntN(65536)),
+		StateDir:        maybe("/var/" + text(3)),
 		ReorderBuffer:   r.IntN(1000),
 		MTU:             r.IntN(2) * (1280 + r.IntN(7721)),
+	}
+	if r.IntN(2) == 0 {
+		c.ControlBindHost, c.ControlBindPort = "localhost", uint16(1+r.IntN(65535))
 	}
 	c.Timeout, c.LossTolerance, c.LatencyTolerance = tolerance()
 	if r.IntN(2) == 0 {
@@ -105,8 +107,23 @@ func randomConfig(r *rand.Rand) *Config {
 			RemotePort:        uint16(1 + r.IntN(65535)),
 			BandwidthUpload:   r.Uint64N(1e10),
 			BandwidthDownload: r.Uint64N(1e10),
-			Quota:             r.Uint64N(1e12),
 			FallbackOnly:      r.IntN(2) == 0,
+			Transport:         []Transport{UDP, TCP, TLS, WebSocket}[r.IntN(4)],
+			WebSocketPath:     "/",
+			Cost:              r.IntN(maxCost + 1),
+			Overflow:          r.IntN(2) == 0,
+			QuotaDay:          r.Uint64N(1e12),
+			QuotaMonth:        1 + r.Uint64N(1e12),
+			QuotaResetDay:     1 + r.IntN(31),
+		}
+		if l.Transport == TLS || l.Transport == WebSocket {
+			l.TLSName = maybe("www.example.org")
+			if r.IntN(2) == 0 {
+				l.TLSCertificate, l.TLSKey = "/"+text(3), "/"+text(3)
+			}
+		}
+		if l.Transport == WebSocket {
+			l.WebSocketPath, l.WebSocketPlain = "/"+text(3), r.IntN(2) == 0
 		}
 		l.Timeout, l.LossTolerance, l.LatencyTolerance = tolerance()
 		c.Links = append(c.Links, l)

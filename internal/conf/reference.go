@@ -149,15 +149,18 @@ func generalKeys() []Key {
 		{Name: "cleartext_data", Type: Flag, Default: "0", Example: "0", amend: amendCleartext,
 			Doc: "Ignored: data is always encrypted.",
 			set: func(*Config, *Link, value) {}},
-		{Name: "control_unix_path", Type: Path, Status: NotYet, Example: `"/run/mlvpn/mlvpn0.sock"`,
-			Doc: "The Unix socket of MLVPN's control interface.",
+		{Name: "control_unix_path", Status: NotYet, Type: Path, Example: `"/run/mlvpn/mlvpn0.sock"`,
+			Doc: "A Unix socket that `mlvpn status` and programs can ask for the daemon's state. Only the daemon's user and root can use it.",
 			set: func(c *Config, _ *Link, v value) { c.ControlUnixPath = v.text }},
-		{Name: "control_bind_host", Type: Host, Status: NotYet, Example: `"127.0.0.1"`,
-			Doc: "The address of MLVPN's control interface over HTTP.",
+		{Name: "control_bind_host", Status: NotYet, Type: Host, Default: "127.0.0.1", Example: `"127.0.0.1"`,
+			Doc: "The address that answers HTTP requests for /status and /metrics, without a password: keep it on the loopback.",
 			set: func(c *Config, _ *Link, v value) { c.ControlBindHost = v.text }},
-		{Name: "control_bind_port", Type: Port, Status: NotYet, Example: "1040",
-			Doc: "The TCP port of MLVPN's control interface over HTTP.",
+		{Name: "control_bind_port", Status: NotYet, Type: Port, Example: "1040",
+			Doc: "The TCP port that answers HTTP requests for /status and /metrics. Without it there is none.",
 			set: func(c *Config, _ *Link, v value) { c.ControlBindPort = uint16(v.num) }},
+		{Name: "state_dir", Status: NotYet, Type: Path, Default: "/var/lib/mlvpn", Example: `"/var/lib/mlvpn"`,
+			Doc: "The directory that remembers what links with a quota have carried. The daemon's user must be able to write there.",
+			set: func(c *Config, _ *Link, v value) { c.StateDir = v.text }},
 	}
 	for i := range keys {
 		keys[i].Section = General
@@ -176,8 +179,8 @@ func linkKeys() []Key {
 		{Name: "binddev", Type: Device, Example: `"eth1"`,
 			Doc: "The network interface to send and receive by. MLVPN does not know this key.",
 			set: func(_ *Config, l *Link, v value) { l.BindDev = v.text }},
-		{Name: "bindfib", Type: Number, Max: 65535, Default: "0", Status: NotYet, Example: "1",
-			Doc: "The routing table to use (FreeBSD: fib, OpenBSD: rdomain).",
+		{Name: "bindfib", Status: NotYet, Type: Number, Max: 65535, Default: "0", Example: "1",
+			Doc: "The routing table that the link's packets go by. FreeBSD: fib, OpenBSD: rtable, Linux: table, to which the daemon leads them by a mark and a rule that it removes again. 0 is the ordinary one.",
 			set: func(_ *Config, l *Link, v value) { l.BindFIB = int(v.num) }},
 		{Name: "remotehost", Type: Host, Needed: "on a client", Example: `"198.51.100.7"`,
 			Doc: "The server's address or host name.",
@@ -203,9 +206,39 @@ func linkKeys() []Key {
 		{Name: "latency_tolerence", Alias: "latency_tolerance", Type: Number, Unit: "ms", Default: "that of [general]", Example: "200", amend: amendLatency,
 			Doc: "The delay above which this link is left out while another is better. 1000 or more switches this off.",
 			set: func(_ *Config, l *Link, v value) { l.LatencyTolerance = milliseconds(v) }},
-		{Name: "quota", Type: Number, Unit: "bytes", Default: "0", Status: NotYet, Example: "10000000000",
-			Doc: "The number of bytes that the link may carry. 0 sets no limit.",
-			set: func(_ *Config, l *Link, v value) { l.Quota = v.num }},
+		{Name: "transport", Status: NotYet, Type: Choice, Choices: []string{"udp", "tcp", "tls", "websocket"}, Default: `"udp"`, Example: `"tls"`,
+			Doc: "What carries the link's packets. udp is the quickest; the others are for networks that block it. Both ends must agree.",
+			set: func(_ *Config, l *Link, v value) { l.Transport = Transport(v.text) }},
+		{Name: "tls_certificate", Status: NotYet, Type: Path, Needed: "with tls_key", Example: `"/etc/mlvpn/cert.pem"`,
+			Doc: "On a server, the certificate chain in PEM that a tls or websocket link shows. Without it, one is made up at each start.",
+			set: func(_ *Config, l *Link, v value) { l.TLSCertificate = v.text }},
+		{Name: "tls_key", Status: NotYet, Type: Path, Needed: "with tls_certificate", Example: `"/etc/mlvpn/key.pem"`,
+			Doc: "On a server, the private key of tls_certificate, in PEM.",
+			set: func(_ *Config, l *Link, v value) { l.TLSKey = v.text }},
+		{Name: "tls_name", Status: NotYet, Type: Host, Default: "remotehost", Example: `"www.example.org"`,
+			Doc: "On a client, the name asked for by tls and websocket links. The server's certificate is not checked: what the link carries is encrypted and authenticated by itself.",
+			set: func(_ *Config, l *Link, v value) { l.TLSName = v.text }},
+		{Name: "websocket_path", Status: NotYet, Type: Path, Default: `"/"`, Example: `"/tunnel"`,
+			Doc: "The path in the URL of a websocket link.",
+			set: func(_ *Config, l *Link, v value) { l.WebSocketPath = v.text }},
+		{Name: "websocket_tls", Status: NotYet, Type: Flag, Default: "1", Example: "0",
+			Doc: "0 has a websocket link speak plain HTTP, for a server behind a reverse proxy.",
+			set: func(_ *Config, l *Link, v value) { l.WebSocketPlain = v.num == 0 }},
+		{Name: "cost", Status: NotYet, Type: Number, Max: maxCost, Default: "0", Example: "1",
+			Doc: "Links of a lower cost are preferred: this one is idle while a cheaper one works, unless it may overflow. A client tells the server.",
+			set: func(_ *Config, l *Link, v value) { l.Cost = int(v.num) }},
+		{Name: "overflow", Status: NotYet, Type: Flag, Default: "0", Example: "1",
+			Doc: "1 lets a link that is idle because of its cost, fallback_only or a used-up quota take what the better links have no room for.",
+			set: func(_ *Config, l *Link, v value) { l.Overflow = v.num == 1 }},
+		{Name: "quota_day", Status: NotYet, Type: Number, Unit: "bytes", Default: "0", Example: "2000000000",
+			Doc: "The bytes that the link may carry a day, both directions and headers included. Once they are used up it is idle until no other link is usable. 0 sets no limit.",
+			set: func(_ *Config, l *Link, v value) { l.QuotaDay = v.num }},
+		{Name: "quota_month", Status: NotYet, Type: Number, Unit: "bytes", Default: "0", Example: "50000000000",
+			Doc: "The same for a month.",
+			set: func(_ *Config, l *Link, v value) { l.QuotaMonth = v.num }},
+		{Name: "quota_reset_day", Status: NotYet, Type: Number, Min: 1, Max: 31, Default: "1", Example: "15",
+			Doc: "The day on which a month of quota_month begins, in local time; in a shorter month its last day.",
+			set: func(_ *Config, l *Link, v value) { l.QuotaResetDay = int(v.num) }},
 	}
 	for i := range keys {
 		keys[i].Section = Links
@@ -216,9 +249,13 @@ func linkKeys() []Key {
 func historicKeys() []Key {
 	return []Key{
 		{Name: "protocol", Type: String, Section: General, Status: Historic,
-			Doc: "Early versions of MLVPN could use TCP. The tunnel always uses UDP."},
+			Doc: "Early versions of MLVPN could use TCP. See transport, which each link has."},
 		{Name: "loglevel", Type: String, Section: General, Status: Historic,
 			Doc: "What is logged is chosen on the command line."},
+		{Name: "protocol", Type: String, Section: Links, Status: Historic,
+			Doc: "See transport."},
+		{Name: "quota", Type: String, Section: Links, Status: Historic,
+			Doc: "Descendants of MLVPN limit a link's rate by it. See quota_day and quota_month."},
 	}
 }
 
@@ -229,6 +266,21 @@ func (k *Key) names() []string {
 	return []string{k.Name, k.Alias}
 }
 
+// own reports whether the key is an addition of this module: no version of MLVPN
+// knows it.
+func (k *Key) own() bool {
+	const general = "mode password interface_name tuntap ip4 ip6 ip4_gateway ip6_gateway ip4_routes ip6_routes mtu " +
+		"statuscommand timeout reorder_buffer_size loss_tolerence latency_tolerence cleartext_data " +
+		"control_unix_path control_bind_host control_bind_port protocol loglevel"
+	const link = "bindhost bindport bindfib remotehost remoteport bandwidth_upload bandwidth_download fallback_only " +
+		"timeout loss_tolerence latency_tolerence protocol quota"
+	names := general
+	if k.Section == Links {
+		names = link
+	}
+	return !slices.Contains(strings.Fields(names), k.Name)
+}
+
 // line returns a valid line for the key, for messages.
 func (k *Key) line() string { return k.Name + " = " + k.Example }
 
@@ -236,6 +288,7 @@ const (
 	minTimeout     = 2     // s, MLVPN's floor
 	maxTimeout     = 86400 // s
 	defaultTimeout = 60    // s
+	maxCost        = 62    // what fits the wire beside two flags
 	latencyOff     = 1000  // ms, from which on MLVPN's manual has no limit
 	lossOff        = 100   // per cent
 )
@@ -290,20 +343,30 @@ func Markdown(w io.Writer) error {
 		{General, "## [general]"},
 		{Links, "## Links: every other section"},
 	} {
-		fmt.Fprintf(&b, "%s\n\n| key | value | default | meaning |\n|---|---|---|---|\n", s.title)
-		for _, k := range Reference() {
-			if k.Section == s.section {
-				fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", k.nameCell(), k.typeCell(), k.defaultCell(), k.docCell())
-			}
-		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, "%s\n\n", s.title)
+		table(&b, s.section, false)
+		b.WriteString("These keys are additions: MLVPN does not know them.\n\n")
+		table(&b, s.section, true)
 	}
-	b.WriteString("## [filters]\n\n" +
-		"Each line names a link and the packets that go over it, as a pcap-filter(7) expression: " +
-		"`dsl1 = \"udp port 5060\"`. A link may have several lines, and the first that matches decides. " +
-		"Filters are checked and kept, and have no effect yet.\n")
+	b.WriteString("## [filters]\n\n" + filtersDoc + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// filtersDoc describes the one section without fixed keys.
+const filtersDoc = "Each line names a link and the packets that go over it, as a pcap-filter(7) expression: " +
+	"`dsl1 = \"udp port 5060\"`. A link may have several lines, and the first that matches decides. " +
+	"Filters are checked and kept, and have no effect yet."
+
+// table writes the keys of a section: MLVPN's, or the additions to it.
+func table(b *strings.Builder, section Section, own bool) {
+	b.WriteString("| key | value | default | meaning |\n|---|---|---|---|\n")
+	for _, k := range Reference() {
+		if k.Section == section && k.own() == own {
+			fmt.Fprintf(b, "| %s | %s | %s | %s |\n", k.nameCell(), k.typeCell(), k.defaultCell(), k.docCell())
+		}
+	}
+	b.WriteByte('\n')
 }
 
 func (k *Key) nameCell() string {

@@ -47,6 +47,7 @@ func render(c *Config) string {
 	text("control_unix_path", c.ControlUnixPath)
 	text("control_bind_host", c.ControlBindHost)
 	number("control_bind_port", uint64(c.ControlBindPort))
+	text("state_dir", c.StateDir)
 	number("reorder_buffer_size", uint64(c.ReorderBuffer))
 	fmt.Fprintf(&b, "loss_tolerence = %d\n", c.LossTolerance)
 	latency(c.LatencyTolerance.Milliseconds())
@@ -75,7 +76,27 @@ func render(c *Config) string {
 		number("remoteport", uint64(l.RemotePort))
 		number("bandwidth_upload", l.BandwidthUpload)
 		number("bandwidth_download", l.BandwidthDownload)
-		number("quota", l.Quota)
+		if l.Transport != UDP {
+			text("transport", string(l.Transport))
+		}
+		text("tls_certificate", l.TLSCertificate)
+		text("tls_key", l.TLSKey)
+		text("tls_name", l.TLSName)
+		if l.WebSocketPath != "/" {
+			text("websocket_path", l.WebSocketPath)
+		}
+		if l.WebSocketPlain {
+			b.WriteString("websocket_tls = 0\n")
+		}
+		number("cost", uint64(l.Cost))
+		if l.Overflow {
+			b.WriteString("overflow = 1\n")
+		}
+		number("quota_day", l.QuotaDay)
+		number("quota_month", l.QuotaMonth)
+		if l.QuotaMonth != 0 {
+			number("quota_reset_day", uint64(l.QuotaResetDay))
+		}
 		if l.FallbackOnly {
 			b.WriteString("fallback_only = 1\n")
 		}
