@@ -49,10 +49,10 @@ func (a AEAD) Bit() uint8 {
 	return 1 << (a - 1)
 }
 
-// PacketLimit returns the number of packets after which a new session ought to replace
-// the key: 2^28 with AES-256-GCM, which keeps an attacker's advantage below 2^-57 with
-// packets of up to 2 KiB (RFC 8446, section 5.5), and with ChaCha20-Poly1305, which
-// needs none, the 2^60 at which a Sealer stops in any case.
+// PacketLimit returns the number of packets that one key protects at most: 2^28 with
+// AES-256-GCM, which keeps an attacker's advantage below 2^-57 with packets of up to
+// 2 KiB (RFC 8446, section 5.5), and with ChaCha20-Poly1305, which needs none, the 2^60
+// at which a Sealer stops in any case.
 func (a AEAD) PacketLimit() uint64 {
 	if a == AES256GCM {
 		return 1 << 28

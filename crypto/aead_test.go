@@ -48,7 +48,7 @@ func TestAEADVectors(t *testing.T) {
 			t.Fatal(err)
 		}
 		plain, ciphertext, ad := mustHex(t, test.plain), mustHex(t, test.ciphertext), mustHex(t, test.ad)
-		s, o := Sealer{aead: c, counter: test.counter}, Opener{aead: c}
+		s, o := Sealer{aead: c, counter: test.counter}, newOpener(c)
 		if got, err := s.Seal(nil, plain, ad); err != nil || !bytes.Equal(got, ciphertext) {
 			t.Errorf("%s: sealed %x, %v", test.name, got, err)
 		}

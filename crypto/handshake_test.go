@@ -500,7 +500,7 @@ func goldenPacket(t *testing.T, line string, initiator, responder *Secrets) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.counter = counter
+	s.first, s.counter = counter, counter
 	got, err := s.Seal(bytes.Clone(datagram[:8]), plain, datagram[:8])
 	if err != nil || !bytes.Equal(got, datagram) {
 		t.Errorf("%s\nhave %x, %v", line, got, err)

@@ -35,9 +35,12 @@ func (n *nonce) set(counter uint64) []byte {
 }
 
 // A Sealer protects the packets that one side sends on one link in one epoch. It
-// numbers them from 0. It is for one goroutine.
+// numbers them from 0, or goes on where the sealer of the epoch before was. It is for
+// one goroutine.
 type Sealer struct {
 	aead    cipher.AEAD
+	limit   uint64 // packets that the key may protect; 0 is maxCounter
+	first   uint64
 	counter uint64
 	nonce   nonce // here so that it does not escape to the heap at each packet
 }
@@ -45,12 +48,24 @@ type Sealer struct {
 // Counter returns the packet number that the next Seal will use.
 func (s *Sealer) Counter() uint64 { return s.counter }
 
+// Used returns the number of packets that the key has protected.
+func (s *Sealer) Used() uint64 { return s.counter - s.first }
+
+// Continue makes the packet numbers of s, which has sealed nothing yet, go on from
+// those of before, the sealer of the same link in the epoch before, which must not be
+// used any more. So the numbers of a link are those of its whole session.
+func (s *Sealer) Continue(before *Sealer) { s.first, s.counter = before.counter, before.counter }
+
+// Wipe forgets the key: nothing is sealed any more.
+func (s *Sealer) Wipe() { s.aead = nil }
+
 // Seal appends the sealed plaintext to dst and counts the packet. ad is authenticated
 // with it, and is not sent. To seal in place pass plaintext[:0] as dst, with a capacity
-// for Overhead more bytes; otherwise dst and plaintext must not overlap. After 2^60
-// packets it returns ErrExhausted. It does not allocate if dst has the capacity.
+// for Overhead more bytes; otherwise dst and plaintext must not overlap. After as many
+// packets as AEAD.PacketLimit says it returns ErrExhausted. It does not allocate if dst
+// has the capacity.
 func (s *Sealer) Seal(dst, plaintext, ad []byte) ([]byte, error) {
-	if s.counter >= maxCounter {
+	if s.aead == nil || s.counter >= maxCounter || s.limit != 0 && s.Used() >= s.limit {
 		return dst, ErrExhausted
 	}
 	dst = s.aead.Seal(dst, s.nonce.set(s.counter), plaintext, ad)
@@ -61,19 +76,31 @@ func (s *Sealer) Seal(dst, plaintext, ad []byte) ([]byte, error) {
 // An Opener opens the packets that the peer sends on one link in one epoch, each at
 // most once. It is for one goroutine.
 type Opener struct {
-	aead     cipher.AEAD
-	nonce    nonce
+	aead    cipher.AEAD
+	nonce   nonce
+	failed  uint64
+	numbers *numbers
+}
+
+// numbers are the packet numbers that have arrived on a link, in all epochs.
+type numbers struct {
 	window   Window
 	received uint64
-	failed   uint64
 }
+
+func newOpener(aead cipher.AEAD) *Opener { return &Opener{aead: aead, numbers: new(numbers)} }
+
+// Continue makes o, which has opened nothing yet, share its packet numbers with before,
+// the opener of the same link in the epoch before: a number is accepted once, by
+// whichever of the two. Both may be used, by the same goroutine.
+func (o *Opener) Continue(before *Opener) { o.numbers = before.numbers }
 
 // Expand returns the packet number whose low 32 bits are low and which is nearest to
 // the one after the highest accepted (RFC 9000, appendix A.3).
 func (o *Opener) Expand(low uint32) uint64 {
 	const half, full = 1 << 31, 1 << 32
 	var expected uint64
-	if highest, ok := o.window.Highest(); ok {
+	if highest, ok := o.numbers.window.Highest(); ok {
 		expected = highest + 1
 	}
 	counter := expected&^(full-1) | uint64(low)
@@ -93,10 +120,10 @@ func (o *Opener) Expand(low uint32) uint64 {
 // count of failures; in place, the ciphertext is destroyed by ErrAuth. It does not
 // allocate if dst has the capacity.
 func (o *Opener) Open(dst, ciphertext, ad []byte, counter uint64) ([]byte, error) {
-	if o.failed >= maxFailed || counter >= maxCounter {
+	if o.aead == nil || o.failed >= maxFailed || counter >= maxCounter {
 		return dst, ErrExhausted
 	}
-	if !o.window.Check(counter) {
+	if !o.numbers.window.Check(counter) {
 		return dst, ErrReplay
 	}
 	plaintext, err := o.aead.Open(dst, o.nonce.set(counter), ciphertext, ad)
@@ -104,16 +131,21 @@ func (o *Opener) Open(dst, ciphertext, ad []byte, counter uint64) ([]byte, error
 		o.failed++
 		return dst, ErrAuth
 	}
-	o.window.Mark(counter)
-	o.received++
+	o.numbers.window.Mark(counter)
+	o.numbers.received++
 	return plaintext, nil
 }
 
-// Highest returns the highest packet number opened, and false if none was.
-func (o *Opener) Highest() (uint64, bool) { return o.window.Highest() }
+// Wipe forgets the key: nothing is opened any more. An opener that continues o keeps the
+// packet numbers.
+func (o *Opener) Wipe() { o.aead = nil }
 
-// Received returns the number of packets opened.
-func (o *Opener) Received() uint64 { return o.received }
+// Highest returns the highest packet number opened, and false if none was. What was
+// opened in the epochs before that it continues counts, too.
+func (o *Opener) Highest() (uint64, bool) { return o.numbers.window.Highest() }
+
+// Received returns the number of packets opened, like Highest.
+func (o *Opener) Received() uint64 { return o.numbers.received }
 
 // Failed returns the number of packets that were not authentic.
 func (o *Opener) Failed() uint64 { return o.failed }
@@ -123,5 +155,5 @@ func (s Sealer) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "(sealer at packet 
 
 // Format writes the counts of packets, whatever the verb, and never the key.
 func (o Opener) Format(f fmt.State, _ rune) {
-	io.WriteString(f, fmt.Sprintf("(opener of %d packets, %d not authentic)", o.received, o.failed))
+	io.WriteString(f, fmt.Sprintf("(opener of %d packets, %d not authentic)", o.numbers.received, o.failed))
 }

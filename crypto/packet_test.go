@@ -48,13 +48,13 @@ func TestReplay(t *testing.T) {
 			t.Fatalf("packet %d: %v", i, err)
 		}
 	}
-	before := *o
+	before := *o.numbers
 	for i, p := range packets {
 		if _, err := o.Open(nil, p, nil, o.Expand(uint32(i))); !errors.Is(err, ErrReplay) {
 			t.Fatalf("packet %d again: %v", i, err)
 		}
 	}
-	if o.window != before.window || o.received != before.received || o.failed != before.failed {
+	if *o.numbers != before || o.failed != 0 {
 		t.Error("replays changed the opener")
 	}
 }
@@ -73,14 +73,14 @@ func TestForgeries(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		window, failed := o.window, uint64(0)
+		window, failed := o.numbers.window, uint64(0)
 		refused := func(what string, packet, ad []byte, counter uint64) {
 			t.Helper()
 			failed++
 			if _, err := o.Open(nil, packet, ad, counter); !errors.Is(err, ErrAuth) {
 				t.Errorf("%v: %s: %v", aead, what, err)
 			}
-			if o.window != window || o.Received() != 0 || o.Failed() != failed {
+			if o.numbers.window != window || o.Received() != 0 || o.Failed() != failed {
 				t.Errorf("%v: %s changed the opener", aead, what)
 			}
 		}
@@ -118,8 +118,8 @@ func TestExpand(t *testing.T) {
 	for _, highest := range []uint64{
 		0, 1, 1000, half - 1, half, 1<<32 - 2, 1<<32 - 1, 1 << 32, 1<<32 + 1, 3<<32 - 5, 1<<40 + 12345, 0xa82f30ea, maxCounter - 1<<33,
 	} {
-		o.window = Window{}
-		o.window.Mark(highest)
+		o.numbers.window = Window{}
+		o.numbers.window.Mark(highest)
 		for _, d := range []int64{-half + 2, -half / 2, -8128, -1, 0, 1, 2, 8128, half / 2, half - 1, half, half + 1} {
 			want := highest + uint64(d)
 			if d < 0 && uint64(-d) > highest {
@@ -142,8 +142,8 @@ func FuzzExpand(f *testing.F) {
 	f.Add(uint64(1<<32), uint32(0xffffffff))
 	f.Fuzz(func(t *testing.T, highest uint64, low uint32) {
 		highest %= maxCounter - 1
-		var o Opener
-		o.window.Mark(highest)
+		o := newOpener(nil)
+		o.numbers.window.Mark(highest)
 		got := o.Expand(low)
 		if uint32(got) != low || got >= maxCounter {
 			t.Fatalf("highest %#x: Expand(%#x) = %#x", highest, low, got)
@@ -186,6 +186,87 @@ func TestLimits(t *testing.T) {
 	o.failed = maxFailed - 1
 	if got, err := o.Open(nil, last, nil, maxCounter-1); err != nil || string(got) != "last" {
 		t.Errorf("the last packet: %q, %v", got, err)
+	}
+}
+
+// A key of AES-GCM stops at its own limit, wherever its packet numbers began.
+func TestLimitOfGCM(t *testing.T) {
+	s, _ := newTestPair(t, AES256GCM)
+	for _, first := range []uint64{0, 12345, 1 << 40} {
+		s.first, s.counter = first, first+1<<28-1
+		if _, err := s.Seal(nil, nil, nil); err != nil {
+			t.Errorf("from %d: packet 2^28: %v", first, err)
+		}
+		if _, err := s.Seal(nil, nil, nil); !errors.Is(err, ErrExhausted) {
+			t.Errorf("from %d: packet 2^28 + 1: %v", first, err)
+		}
+		if s.Used() != 1<<28 {
+			t.Errorf("from %d: used %d times", first, s.Used())
+		}
+	}
+}
+
+// Packet numbers go on over an epoch's end: what comes late under the old key is
+// accepted beside what comes under the new one, and no number twice.
+func TestContinue(t *testing.T) {
+	send, recv := newTestSecrets(t)
+	var sealers [2]*Sealer
+	var openers [2]*Opener
+	for epoch := range uint32(2) {
+		var err error
+		if sealers[epoch], err = send.Sealer(ChaCha20Poly1305, 3, epoch); err != nil {
+			t.Fatal(err)
+		}
+		if openers[epoch], err = recv.Opener(ChaCha20Poly1305, 3, epoch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type packet struct {
+		epoch  int
+		number uint64
+		sealed []byte
+	}
+	var packets []packet
+	seal := func(epoch int) {
+		p := packet{epoch: epoch, number: sealers[epoch].Counter()}
+		var err error
+		if p.sealed, err = sealers[epoch].Seal(nil, []byte("plaintext"), nil); err != nil {
+			t.Fatal(err)
+		}
+		packets = append(packets, p)
+	}
+	for range 10 {
+		seal(0)
+	}
+	sealers[1].Continue(sealers[0])
+	openers[1].Continue(openers[0])
+	for range 10 {
+		seal(1)
+	}
+	if sealers[1].Counter() != 20 || sealers[1].Used() != 10 {
+		t.Errorf("the next packet is %d, and the key was used %d times", sealers[1].Counter(), sealers[1].Used())
+	}
+	for i := len(packets) - 1; i >= 0; i-- {
+		p := packets[i]
+		if _, err := openers[1-p.epoch].Open(nil, p.sealed, nil, p.number); !errors.Is(err, ErrAuth) {
+			t.Errorf("packet %d with the other key: %v", p.number, err)
+		}
+		if n := openers[p.epoch].Expand(uint32(p.number)); n != p.number {
+			t.Errorf("packet %d is taken for %d", p.number, n)
+		}
+		if _, err := openers[p.epoch].Open(nil, p.sealed, nil, p.number); err != nil {
+			t.Errorf("packet %d: %v", p.number, err)
+		}
+		for _, o := range openers {
+			if _, err := o.Open(nil, p.sealed, nil, p.number); !errors.Is(err, ErrReplay) {
+				t.Errorf("packet %d again: %v", p.number, err)
+			}
+		}
+	}
+	for _, o := range openers {
+		if n, _ := o.Highest(); n != 19 || o.Received() != 20 {
+			t.Errorf("highest %d, received %d", n, o.Received())
+		}
 	}
 }
 
@@ -238,7 +319,7 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 		for b.Loop() {
-			o.window = Window{}
+			o.numbers.window = Window{}
 			if _, err := o.Open(out, packet, ad, 0); err != nil {
 				b.Fatal(err)
 			}

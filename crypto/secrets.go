@@ -44,7 +44,7 @@ func (s *Secrets) Sealer(aead AEAD, link uint16, epoch uint32) (*Sealer, error) 
 	if err != nil {
 		return nil, fmt.Errorf("make sealer of link %d, epoch %d: %w", link, epoch, err)
 	}
-	return &Sealer{aead: c}, nil
+	return &Sealer{aead: c, limit: aead.PacketLimit()}, nil
 }
 
 // Opener returns the opener of what the peer sends on a link in an epoch. Ask for each
@@ -54,7 +54,7 @@ func (s *Secrets) Opener(aead AEAD, link uint16, epoch uint32) (*Opener, error) 
 	if err != nil {
 		return nil, fmt.Errorf("make opener of link %d, epoch %d: %w", link, epoch, err)
 	}
-	return &Opener{aead: c}, nil
+	return newOpener(c), nil
 }
 
 func (s *Secrets) cipher(prk *[32]byte, aead AEAD, link uint16, epoch uint32) (cipher.AEAD, error) {

@@ -260,7 +260,7 @@ func newBench(t testing.TB, links, size, flows int) *bench {
 		ln, sock := newMemPair(1 << 16)
 		b.wires = append(b.wires, sock.in)
 		b.socks = append(b.socks, &port{cfg: LinkConfig{Name: "x"}, sock: sock})
-		p := cep.tx.paths[i]
+		p := cs.path(cep, i)
 		if err := cs.join(now, p, &port{cfg: LinkConfig{Name: string(rune('a' + i))}, link: ln, id: LinkID(i + 1)}, link.Addr{}); err != nil {
 			t.Fatal(err)
 		}

@@ -166,7 +166,7 @@ func (c *Client) place(now time.Time, p *port) {
 
 // join gives a link the next position in an epoch.
 func (c *Client) join(now time.Time, ep *epoch, p *port) {
-	if err := c.e.sender.join(now, ep.tx.paths[ep.tx.slots], p, link.Addr{}); err != nil {
+	if err := c.e.sender.join(now, c.e.sender.path(ep, ep.tx.slots), p, link.Addr{}); err != nil {
 		c.e.log.Error("cannot use a link", "link", p.cfg.Name, "err", err)
 	}
 	ep.tx.slots++
@@ -233,7 +233,7 @@ func (c *Client) healthy() bool {
 	}
 	works := false
 	for _, p := range ep.tx.active {
-		if p.tx.peer.worn || p.tx.seal.worn(ep.aead.PacketLimit()) {
+		if p.tx.peer.worn || p.tx.seal.worn(ep.tx.keys.aead.PacketLimit()) {
 			return false
 		}
 		works = works || p.tx.monitor.State() == path.Up

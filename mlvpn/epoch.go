@@ -3,7 +3,6 @@ package mlvpn
 import (
 	"time"
 
-	"github.com/multilink-vpn/multilink/crypto"
 	"github.com/multilink-vpn/multilink/internal/metric"
 	"github.com/multilink-vpn/multilink/internal/pacing"
 	"github.com/multilink-vpn/multilink/internal/path"
@@ -15,16 +14,13 @@ import (
 // flowBuckets is the number of order domains of a session (SPEC.md, section 4.1).
 const flowBuckets = 256
 
-// An epoch is what one handshake has established between two ends: keys, one path
-// per link, numbering and order. A new handshake replaces it as a whole.
+// An epoch is what one handshake has established between two ends: one path per link,
+// numbering and order. Its keys are replaced from time to time; a new handshake outside
+// of the session replaces it as a whole.
 type epoch struct {
-	session   *Session
-	secrets   *crypto.Secrets
-	aead      crypto.AEAD
-	peerIndex []uint32 // by link: what the peer wants to see in our headers
-	ownIndex  []uint32 // by link: what we want to see
-	expires   time.Time
-	init      *initRecord // on a server: of the INIT that it answers
+	session *Session
+	expires time.Time
+	init    *initRecord // on a server: of the INIT that it answers
 
 	tx epochSender
 	rx epochReceiver
@@ -34,8 +30,12 @@ func (ep *epoch) slot() *timerSlot { return &ep.rx.timerSlot }
 
 // epochSender is owned by the sender.
 type epochSender struct {
+	keys     *keys   // what we send under
+	offered  *keys   // on a server: agreed on, but the client has not used them yet
+	replaced []*keys // oldest first: what is under way is still received
+
 	sched  scheduler.Scheduler
-	paths  []*pathState     // by link; the slice is constant
+	paths  []*pathState     // by link; nil where there is none yet
 	active []*pathState     // those that have a scheduler's view
 	views  []scheduler.Path // of active, same order
 	slots  int              // of paths, how many a client has given to links
@@ -49,6 +49,7 @@ type epochSender struct {
 type epochReceiver struct {
 	timerSlot
 
+	paths  []*pathState // by link; nil where there is none yet
 	buffer *reorder.Buffer[heldPacket]
 	seed   uint64
 	clock  delayClock

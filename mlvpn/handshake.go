@@ -36,16 +36,12 @@ func (s *sender) release(indices []uint32) {
 
 // newEpoch makes an epoch from what a handshake has agreed on.
 func (s *sender) newEpoch(ses *Session, secrets *crypto.Secrets, aead crypto.AEAD, own, peer []uint32) *epoch {
-	ep := &epoch{session: ses, secrets: secrets, aead: aead, ownIndex: own, peerIndex: peer}
+	ep := &epoch{session: ses}
+	ep.tx.keys = &keys{secrets: secrets, aead: aead, own: own, peer: peer}
 	ep.tx.sched = s.e.cfg.newScheduler()
 	ep.tx.seed = secrets.SendFlowSeed()
 	ep.rx.seed = secrets.RecvFlowSeed()
-	states := make([]pathState, len(own))
-	ep.tx.paths = make([]*pathState, len(own))
-	for i := range states {
-		states[i].epoch, states[i].link = ep, i
-		ep.tx.paths[i] = &states[i]
-	}
+	ep.tx.paths, ep.rx.paths = make([]*pathState, len(own)), make([]*pathState, len(own))
 	return ep
 }
 

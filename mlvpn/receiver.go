@@ -23,10 +23,10 @@ type receiver struct {
 	box     mailbox[func(now time.Time)]
 	batches chan *portBatch
 
-	paths  map[uint32]*pathState // by our receiver index
-	macKey [32]byte              // of INITs to this end; constant once running
-	timers timers[*epoch]        // epochs that hold packets
-	hosts  map[hostAddr]*Session // inner hosts and where they were seen last
+	paths  map[uint32]inboundSlot // by our receiver index
+	macKey [32]byte               // of INITs to this end; constant once running
+	timers timers[*epoch]         // epochs that hold packets
+	hosts  map[hostAddr]*Session  // inner hosts and where they were seen last
 	held   pool
 	out    [][]byte // packets to deliver, each behind tun.Headroom bytes
 	outBuf [][]byte // the buffers they lie in
@@ -43,7 +43,7 @@ func (r *receiver) init(e *engine) {
 	r.done = make(chan struct{})
 	r.box = newMailbox[func(time.Time)]()
 	r.batches = make(chan *portBatch)
-	r.paths = make(map[uint32]*pathState)
+	r.paths = make(map[uint32]inboundSlot)
 	r.held.size = e.bufs
 	r.hosts = make(map[hostAddr]*Session)
 }
@@ -94,21 +94,18 @@ func (r *receiver) run(ctx context.Context) {
 // install lets the packets of an epoch in.
 func (r *receiver) install(ep *epoch) {
 	ep.rx.buffer = reorder.New[heldPacket](r.e.cfg.Reorder)
-	for i, index := range ep.ownIndex {
-		r.paths[index] = ep.tx.paths[i]
-	}
+	r.accept(ep, ep.tx.keys)
 }
 
 // remove forgets an epoch, its keys included: the sender has done so before. What it
 // holds is delivered: it is authentic, and its holes will not be filled any more.
-func (r *receiver) remove(now time.Time, ep *epoch) {
-	for _, index := range ep.ownIndex {
-		delete(r.paths, index)
+func (r *receiver) remove(now time.Time, ep *epoch, all []*keys) {
+	for _, k := range all {
+		r.retire(k)
 	}
 	r.timers.remove(ep)
 	ep.rx.buffer.Flush()
 	r.drain(now, ep)
-	ep.secrets.Wipe()
 }
 
 const (
@@ -141,8 +138,8 @@ func (r *receiver) expect(now time.Time, p *pathState) {
 		return
 	}
 	e.swept = e.busy
-	for _, x := range p.epoch.tx.paths {
-		if x.rx.active && e.busy-x.rx.brought >= restAfter {
+	for _, x := range p.epoch.rx.paths {
+		if x != nil && x.rx.active && e.busy-x.rx.brought >= restAfter {
 			x.rx.active = false
 			e.buffer.SetLink(x.link, false)
 		}
@@ -170,12 +167,13 @@ func (r *receiver) process(now time.Time, b *portBatch) {
 			r.handshake(now, datagram, b.port, b.from[i])
 			continue
 		}
-		p := r.paths[index]
-		if p == nil {
+		slot, ok := r.paths[index]
+		if !ok {
 			r.count.unknown++
 			continue
 		}
-		if !r.open(p, datagram) {
+		p := r.open(&slot, datagram)
+		if p == nil {
 			continue
 		}
 		p.rx.count.datagrams++
@@ -230,32 +228,42 @@ func (r *receiver) refuse(now time.Time, on *port, from link.Addr, why string) {
 	r.e.log.Warn("refused a handshake: "+why, "link", on.cfg.Name, "from", from, "refused so far", r.count.badMAC)
 }
 
-// open authenticates a datagram and stores what it carries in r.in.
-func (r *receiver) open(p *pathState, datagram []byte) bool {
-	if p.rx.open == nil {
-		o, err := p.epoch.secrets.Opener(p.epoch.aead, uint16(p.link), 0)
-		if err != nil {
-			r.count.unauthentic++
-			return false
-		}
-		p.rx.open = &ml1Opener{opener: o}
+// open authenticates a datagram, stores what it carries in r.in and returns the path
+// that it came by, or nil.
+func (r *receiver) open(slot *inboundSlot, datagram []byte) *pathState {
+	p := slot.epoch.rx.paths[slot.link]
+	if p == nil && r.e.expects != wire.KindInit {
+		r.count.unknown++ // a client uses its links before the server does
+		return nil
 	}
-	err := p.rx.open.open(datagram, &r.in)
+	o, err := r.opener(slot)
+	if err == nil {
+		err = o.open(datagram, &r.in)
+	}
 	switch {
 	case err == nil:
+		if p == nil {
+			p = &pathState{epoch: slot.epoch, link: slot.link}
+			slot.epoch.rx.paths[slot.link] = p
+		}
+		p.rx.open = o
 		p.rx.count.skipped += uint64(r.in.skipped)
 		if r.in.malformed {
 			r.count.malformed++
 		}
-		return true
+		return p
 	case errors.Is(err, crypto.ErrReplay):
-		p.rx.count.replayed++
 		r.count.replayed++
+		if p != nil {
+			p.rx.count.replayed++
+		}
 	default:
-		p.rx.count.unauthentic++
 		r.count.unauthentic++
+		if p != nil {
+			p.rx.count.unauthentic++
+		}
 	}
-	return false
+	return nil
 }
 
 // origin tells the sender where a path's authentic packets come from. Only the newest

@@ -134,7 +134,7 @@ func (s *sender) handle(now time.Time, m *senderMsg) {
 	case msgHeard:
 		s.heard(now, p, m)
 	case msgPing:
-		if uint64(m.received) >= p.epoch.aead.PacketLimit() {
+		if uint64(m.received) >= p.epoch.tx.keys.aead.PacketLimit() {
 			p.tx.peer.worn = true
 		}
 		if p.tx.monitor != nil {

@@ -21,11 +21,11 @@ func (s *sender) join(now time.Time, p *pathState, on *port, addr link.Addr) err
 	if t.seal == nil {
 		// A path that left and joins again keeps its sealer: a second one would use
 		// packet numbers, and so nonces, again.
-		seal, err := ep.secrets.Sealer(ep.aead, uint16(p.link), 0)
+		seal, err := p.newSealer(ep.tx.keys)
 		if err != nil {
 			return err
 		}
-		t.seal = &ml1Sealer{index: ep.peerIndex[p.link], seal: seal}
+		t.seal = seal
 	}
 	t.port, t.addr, t.cfg = on, addr, on.cfg
 	t.monitor = path.New(now, path.Config{Timeout: on.cfg.Timeout})
@@ -63,6 +63,7 @@ func (s *sender) heard(now time.Time, p *pathState, m *senderMsg) {
 		return // a client's paths stay on the links that it has given them
 	}
 	if p.tx.monitor == nil {
+		p.epoch.tx.paths[p.link] = p
 		if err := s.join(now, p, m.port, m.addr); err != nil {
 			s.e.log.Error("cannot use a path", "link", m.port.cfg.Name, "err", err)
 		}

@@ -150,11 +150,14 @@ func (s *sender) drop(ep *epoch) {
 	for _, p := range ep.tx.active {
 		s.emptyOutbox(p)
 	}
-	s.release(ep.ownIndex)
+	all := ep.tx.all()
+	for _, k := range all {
+		s.release(k.own)
+	}
 	if ep.init != nil {
 		ep.init.epoch, ep.init.answer = nil, nil
 	}
-	s.e.receiver.box.put(func(now time.Time) { s.e.receiver.remove(now, ep) })
+	s.e.receiver.box.put(func(now time.Time) { s.e.receiver.remove(now, ep, all) })
 }
 
 // end removes a session for good.

@@ -139,7 +139,7 @@ func (s *sender) stats(now time.Time, out *Stats) (of []*epoch) {
 			ep = t.pending[0]
 		}
 		if ep != nil {
-			st.Cipher = ep.aead.String()
+			st.Cipher = ep.tx.keys.aead.String()
 			for _, p := range ep.tx.active {
 				st.Links = append(st.Links, p.stats(now))
 			}
@@ -197,7 +197,10 @@ func (r *receiver) stats(now time.Time, of []*epoch, out *Stats) {
 			st.Reorder = ep.rx.buffer.Stats()
 		}
 		for j := range st.Links {
-			p := ep.tx.paths[st.Links[j].path]
+			p := ep.rx.paths[st.Links[j].path]
+			if p == nil {
+				continue // not told of yet
+			}
 			st.Links[j].ReceivedPackets = p.rx.count.datagrams
 			st.Links[j].ReceivedBytes = p.rx.count.bytes
 			st.Links[j].ReceiveRate = p.rx.rate.PerSecond(now)
