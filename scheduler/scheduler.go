@@ -102,10 +102,34 @@ type Packet struct {
 	Size  int    // bytes
 	Class Class  // what it needs
 	Flow  uint32 // hash of the flow it belongs to; equal for all packets of a flow
+
+	// Only, if not 0, are the paths that may carry the packet: those not in it must
+	// not be chosen, and what is said of tiers goes for those in it.
+	Only PathSet
+
+	// Copies is how many copies are wanted besides, if so many paths could take one
+	// now. A scheduler may make copies that nobody wants, too.
+	Copies int
 }
 
-// candidate reports whether path p can ever take a packet of size bytes as it is
-// now, its pacer aside.
-func (p *Path) candidate(size int) bool {
-	return p.Usable && (p.MTU == 0 || size <= p.MTU)
+// A PathSet is a set of indices into the paths given to Pick, of which the first
+// MaxPathSet can be in it.
+type PathSet uint64
+
+// MaxPathSet bounds the paths that a PathSet can tell apart.
+const MaxPathSet = 64
+
+// With returns s and index i, which must be below MaxPathSet.
+func (s PathSet) With(i int) PathSet { return s | 1<<i }
+
+// Has reports whether index i is in s.
+func (s PathSet) Has(i int) bool { return i < MaxPathSet && s&(1<<i) != 0 }
+
+// Allows reports whether path i of those given to Pick may carry the packet.
+func (p *Packet) Allows(i int) bool { return p.Only == 0 || p.Only.Has(i) }
+
+// candidate reports whether path i can ever take packet p as it is now, its pacer
+// aside.
+func (p *Packet) candidate(i int, path *Path) bool {
+	return path.Usable && (path.MTU == 0 || p.Size <= path.MTU) && p.Allows(i)
 }

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"time"
 )
 
@@ -88,7 +89,7 @@ func (w *Weighted) Pick(now time.Time, p Packet, paths []Path, dst []int) Decisi
 	w.pending = false
 	w.next = w.next[:0]
 
-	best, ok := bestRank(paths, p.Size)
+	best, ok := bestRank(paths, &p)
 	if !ok {
 		return Decision{To: dst}
 	}
@@ -104,7 +105,7 @@ func (w *Weighted) Pick(now time.Time, p Packet, paths []Path, dst []int) Decisi
 		s := w.state(i, q.ID)
 		s.reweigh(q.Weight, unknown)
 		w.next = append(w.next, s)
-		if !q.candidate(p.Size) || q.rank() != best {
+		if !p.candidate(i, q) || q.rank() != best {
 			continue
 		}
 		if q.Ready.After(now) {
@@ -138,7 +139,34 @@ func (w *Weighted) Pick(now time.Time, p Packet, paths []Path, dst []int) Decisi
 			s.tag = 0
 		}
 	}
-	return Decision{To: append(dst, chosen), Run: paths[chosen].run(p.Size)}
+	run := paths[chosen].run(p.Size)
+	if p.Copies > 0 {
+		run = 1
+	}
+	return Decision{To: w.copies(now, &p, paths, append(dst, chosen), len(dst)), Run: run}
+}
+
+// copies appends to dst, of which dst[from:] is chosen already, the paths that carry a
+// copy of the packet: the quickest of the rank in use that are ready.
+func (w *Weighted) copies(now time.Time, p *Packet, paths []Path, dst []int, from int) []int {
+	rank := paths[dst[from]].rank()
+	for range p.Copies {
+		next := -1
+		for i := range paths {
+			q := &paths[i]
+			if !p.candidate(i, q) || q.rank() != rank || q.Ready.After(now) || slices.Contains(dst[from:], i) {
+				continue
+			}
+			if next < 0 || w.better(paths, i, next, Interactive) {
+				next = i
+			}
+		}
+		if next < 0 {
+			break
+		}
+		dst = append(dst, next)
+	}
+	return dst
 }
 
 // Sent implements Scheduler. Bytes on a path that was not in the last Pick are not
@@ -267,12 +295,12 @@ func (p *Path) rank() int {
 	return r
 }
 
-// bestRank returns the best rank that can take a packet of size bytes.
-func bestRank(paths []Path, size int) (best int, ok bool) {
+// bestRank returns the best rank that can take packet p.
+func bestRank(paths []Path, p *Packet) (best int, ok bool) {
 	for i := range paths {
-		p := &paths[i]
-		if p.candidate(size) && (!ok || p.rank() < best) {
-			best, ok = p.rank(), true
+		q := &paths[i]
+		if p.candidate(i, q) && (!ok || q.rank() < best) {
+			best, ok = q.rank(), true
 		}
 	}
 	return best, ok

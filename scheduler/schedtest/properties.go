@@ -18,6 +18,8 @@ var properties = []property{
 	{"Degraded", checkDegraded},
 	{"MTU", checkMTU},
 	{"Until", checkUntil},
+	{"Only", checkOnly},
+	{"Copies", checkCopies},
 	{"Question", checkQuestion},
 	{"Borrow", checkBorrow},
 	{"Deterministic", checkDeterministic},
@@ -133,6 +135,36 @@ func checkUntil(r reporter, newScheduler func() scheduler.Scheduler) {
 		h.send(full, 1)
 		h.send(scheduler.Packet{Size: 60, Class: scheduler.Interactive}, 1)
 		h.now = h.now.Add(time.Millisecond)
+	}
+}
+
+// checkOnly: a path that is not in Only must not be chosen, and what is said of tiers
+// goes for those in it.
+func checkOnly(r reporter, newScheduler func() scheduler.Scheduler) {
+	h := newHarness(r, newScheduler(), paths(4)...)
+	h.paths[2].Tier = 1
+	h.paths[3].Usable = false
+	for only := range scheduler.PathSet(1 << 4) {
+		for range 20 {
+			h.send(scheduler.Packet{Size: 1000, Only: only}, 3)
+			h.send(scheduler.Packet{Size: 60, Class: scheduler.Interactive, Only: only}, 3)
+		}
+	}
+}
+
+// checkCopies: who asks for copies gets at least as many, if so many paths could take
+// one now.
+func checkCopies(r reporter, newScheduler func() scheduler.Scheduler) {
+	h := newHarness(r, newScheduler(), paths(4)...)
+	h.paths[3].Tier = 1
+	for copies := range 5 {
+		for range 20 {
+			d := h.pick(scheduler.Packet{Size: 1000, Copies: copies})
+			if want := min(1+copies, 3); len(d.To) < want {
+				r.Fatalf("Copies is how many copies are wanted besides: %d paths for %d copies", len(d.To), copies)
+			}
+			h.send(scheduler.Packet{Size: 1000, Copies: copies}, 1)
+		}
 	}
 }
 
@@ -371,6 +403,9 @@ func randomPacket(rng *rand.Rand) scheduler.Packet {
 		Size:  1 + rng.IntN(1500),
 		Class: scheduler.Class(rng.IntN(scheduler.NumClasses)),
 		Flow:  rng.Uint32(),
+
+		Only:   scheduler.PathSet(rng.Uint64()) * scheduler.PathSet(rng.IntN(2)),
+		Copies: rng.IntN(8) / 5,
 	}
 }
 

@@ -113,6 +113,8 @@ func (h *harness) pick(p scheduler.Packet) scheduler.Decision {
 			h.r.Fatalf("a packet goes out once on each path: To is %v", d.To)
 		case !q.Usable:
 			h.r.Fatalf("a path that is not usable must not be chosen: got %+v", *q)
+		case !p.Allows(to):
+			h.r.Fatalf("a path that is not in Only must not be chosen: got %d with Only %b", to, p.Only)
 		case !fits(q, p):
 			h.r.Fatalf("a path must not be given a packet above its MTU: %d bytes to %+v", p.Size, *q)
 		case !q.Degraded && rank(q) != best:
@@ -137,7 +139,7 @@ func (h *harness) checkUntil(p scheduler.Packet, best int, d scheduler.Decision)
 	var until time.Time
 	for i := range h.paths {
 		q := &h.paths[i]
-		if !q.Usable || !fits(q, p) || rank(q) != best {
+		if !q.Usable || !fits(q, p) || !p.Allows(i) || rank(q) != best {
 			continue
 		}
 		if !q.Ready.After(h.now) {
@@ -182,7 +184,7 @@ func (h *harness) total() (sum uint64) {
 func (h *harness) best(p scheduler.Packet) (best int, ok bool) {
 	for i := range h.paths {
 		q := &h.paths[i]
-		if q.Usable && fits(q, p) && (!ok || rank(q) < best) {
+		if q.Usable && fits(q, p) && p.Allows(i) && (!ok || rank(q) < best) {
 			best, ok = rank(q), true
 		}
 	}

@@ -92,6 +92,16 @@ var faults = []struct {
 			}
 			return f.Weighted.Pick(now, p, paths, dst)
 		}}},
+	{"ignores Only", "Only", "not in Only", faulty{
+		pick: func(f *faulty, now time.Time, p scheduler.Packet, paths []scheduler.Path, dst []int) scheduler.Decision {
+			p.Only = 0
+			return f.Weighted.Pick(now, p, paths, dst)
+		}}},
+	{"makes no copies", "Copies", "copies are wanted", faulty{
+		pick: func(f *faulty, now time.Time, p scheduler.Packet, paths []scheduler.Path, dst []int) scheduler.Decision {
+			p.Copies = 0
+			return f.Weighted.Pick(now, p, paths, dst)
+		}}},
 	{"says nothing about when to ask again", "Until", "Until is when", faulty{
 		pick: amend(func(d *scheduler.Decision, _ []scheduler.Path, _ []int) { d.Until = time.Time{} })}},
 	{"waits for the last path", "Until", "Until is when", faulty{
