@@ -43,6 +43,10 @@ type Config struct {
 	// scheduler.Weighted.
 	NewScheduler func() scheduler.Scheduler
 
+	// Rules say how certain packets are sent, in order of precedence: by one link only,
+	// for example. Client.SetRules and Server.SetRules replace them.
+	Rules []Rule
+
 	// Reorder sets the limits of each session's reorder buffer.
 	Reorder reorder.Config
 
@@ -167,7 +171,7 @@ func (c *Config) validate() error {
 	case c.PasswordKey != crypto.PresharedKey{} && c.Key != crypto.PrivateKey{}:
 		return errors.New("mlvpn: both a private key and a password: set one of Config.Key and Config.PasswordKey")
 	}
-	return nil
+	return validateRules(c.Rules)
 }
 
 func (c *Config) password() bool { return c.PasswordKey != crypto.PresharedKey{} }

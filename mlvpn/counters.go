@@ -13,6 +13,7 @@ type senderCounters struct {
 
 type sessionSendCounters struct {
 	queueFull uint64
+	ruled     uint64 // dropped by a rule
 	noLink    uint64
 	tooLarge  uint64
 }

@@ -13,7 +13,8 @@ type packet struct {
 	info    flow.Info
 	class   scheduler.Class
 	ordered bool
-	bucket  int // of the queue
+	copies  uint8 // wanted besides
+	bucket  int   // of the queue
 
 	seed   uint64 // of the hash
 	hash   uint32 // of the flow, see flowHash

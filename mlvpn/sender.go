@@ -3,6 +3,7 @@ package mlvpn
 import (
 	"context"
 	mathrand "math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/multilink-vpn/multilink/internal/wire"
@@ -20,6 +21,7 @@ type sender struct {
 	packets chan *deviceBatch
 
 	classify classifier
+	rules    []Rule
 	sessions map[*Session]struct{}
 	timers   timers[*Session]
 	work     []*Session   // sessions whose queue may move
@@ -48,6 +50,7 @@ func (s *sender) init(e *engine) {
 	s.box = newMailbox[senderMsg]()
 	s.packets = make(chan *deviceBatch)
 	s.classify = flowClassifier{ethernet: e.cfg.Ethernet}
+	s.rules = slices.Clone(e.cfg.Rules)
 	s.scratch.emit = s.emit
 	s.sessions = make(map[*Session]struct{})
 	s.bufs.size, s.slabs.size = e.bufs, slabSize

@@ -50,7 +50,13 @@ func (s *sender) enqueue(ses *Session, p packet) {
 		return
 	}
 	p.seed = ses.tx.current.tx.seed
-	if !ses.tx.queue.push(p) {
+	q := s.apply(ses, &p)
+	if q == nil {
+		ses.tx.count.ruled++
+		s.bufs.put(p.buf)
+		return
+	}
+	if !q.push(p) {
 		ses.tx.count.queueFull++
 		s.bufs.put(p.buf)
 		return
@@ -58,24 +64,39 @@ func (s *sender) enqueue(ses *Session, p packet) {
 	s.wake(ses)
 }
 
-// transmit moves packets from a session's queue to its paths, as far as the scheduler
+// transmit moves packets from a session's queues to its paths, as far as the scheduler
 // lets them go.
 func (s *sender) transmit(now time.Time, ses *Session) {
 	t := &ses.tx
 	t.resume = time.Time{}
-	ep := t.current
-	if ep == nil {
+	if t.current == nil {
 		return
 	}
+	for _, p := range t.pinned {
+		s.drain(now, ses, &p.queue, p.link)
+	}
+	s.drain(now, ses, &t.queue, "")
+}
+
+// drain does so for one queue, whose packets are kept to a link if only is not empty.
+func (s *sender) drain(now time.Time, ses *Session, from *queue, only string) {
+	t, ep := &ses.tx, ses.tx.current
 	blocked := 0
-	for head := t.queue.head(); head != nil; head = t.queue.head() {
+	for head := from.head(); head != nil; head = from.head() {
 		q := schedulerPacket(ep, head)
+		if only != "" {
+			q.Only = ep.named(only)
+		}
 		d := ep.tx.sched.Pick(now, q, ep.tx.views, s.scratch.choice[:0])
+		if len(d.To) == 0 && d.Until.IsZero() && q.Only != 0 {
+			q.Only = 0 // better by another link than not at all
+			d = ep.tx.sched.Pick(now, q, ep.tx.views, s.scratch.choice[:0])
+		}
 		s.scratch.choice = d.To
 		if len(d.To) == 0 {
 			if d.Until.IsZero() {
 				// No path can carry this packet, perhaps none at all.
-				p := t.queue.pop()
+				p := from.pop()
 				s.bufs.put(p.buf)
 				if t.live() {
 					t.count.tooLarge++
@@ -84,27 +105,34 @@ func (s *sender) transmit(now time.Time, ses *Session) {
 				}
 				continue
 			}
-			t.resume = d.Until
+			t.resumeAt(d.Until)
 			return
 		}
 		if !s.reserve(now, ep, d.To, q.Size) {
 			// The links are full, and their paths rest. Others may not.
 			if blocked++; blocked > len(ep.tx.views) {
-				t.resume = now.Add(refusedPause)
+				t.resumeAt(now.Add(refusedPause))
 				return
 			}
 			continue
 		}
 		for run := max(d.Run, 1); ; {
-			s.send(now, ep, t.queue.pop(), d.To)
+			s.send(now, ep, from.pop(), d.To)
 			if run--; run == 0 {
 				break
 			}
-			next := t.queue.head()
-			if next == nil || next.class != q.Class || next.size()+Overhead > q.Size || !s.reserve(now, ep, d.To, q.Size) {
+			next := from.head()
+			if next == nil || next.class != q.Class || int(next.copies) != q.Copies || next.size()+Overhead > q.Size || !s.reserve(now, ep, d.To, q.Size) {
 				break
 			}
 		}
+	}
+}
+
+// resumeAt sets when the scheduler is asked again, unless that is earlier anyway.
+func (t *sessionSender) resumeAt(at time.Time) {
+	if t.resume.IsZero() || at.Before(t.resume) {
+		t.resume = at
 	}
 }
 
@@ -117,7 +145,7 @@ func (s *sender) reserve(now time.Time, ep *epoch, to []int, size int) (ok bool)
 }
 
 func schedulerPacket(ep *epoch, p *packet) scheduler.Packet {
-	return scheduler.Packet{Size: p.size() + Overhead, Class: p.class, Flow: p.flowHash(ep.tx.seed)}
+	return scheduler.Packet{Size: p.size() + Overhead, Class: p.class, Flow: p.flowHash(ep.tx.seed), Copies: int(p.copies)}
 }
 
 // send seals a packet for each of the chosen paths.

@@ -35,6 +35,7 @@ type sessionSender struct {
 	previous *epoch   // replaced lately: what is under way is still received
 	inUse    []*epoch // result of epochs
 	queue    queue
+	pinned   []*pinned // packets that rules keep to one link
 	resume   time.Time // when the scheduler wants to be asked again
 	working  bool      // in sender.work
 	down     time.Time // since when no path works
@@ -177,11 +178,18 @@ func (s *sender) end(ses *Session) {
 
 // purge drops the packets that wait: when a path works again, they are too old.
 func (s *sender) purge(ses *Session) {
-	for ses.tx.queue.len() > 0 {
-		s.bufs.put(ses.tx.queue.pop().buf)
-		ses.tx.count.noLink++
+	s.empty(ses, &ses.tx.queue)
+	for _, p := range ses.tx.pinned {
+		s.empty(ses, &p.queue)
 	}
 	ses.tx.resume = time.Time{}
+}
+
+func (s *sender) empty(ses *Session, q *queue) {
+	for q.len() > 0 {
+		s.bufs.put(q.pop().buf)
+		ses.tx.count.noLink++
+	}
 }
 
 // closed deals with a peer that has said goodbye.

@@ -36,6 +36,7 @@ type SessionStats struct {
 	Links     []LinkStats
 	Queued    int    // packets that wait for a link
 	QueueFull uint64 // packets dropped because the queue was full
+	Ruled     uint64 // packets dropped by a rule
 	NoLink    uint64 // packets dropped because no link worked
 	TooLarge  uint64 // packets dropped because no link could carry their size
 	Spoofed   uint64 // packets dropped for an inner source that the peer may not use
@@ -129,8 +130,9 @@ func (s *sender) stats(now time.Time, out *Stats) (of []*epoch) {
 		st := SessionStats{
 			Peer:      ses.peer,
 			Up:        t.live(),
-			Queued:    t.queue.len(),
+			Queued:    t.queued(),
 			QueueFull: t.count.queueFull,
+			Ruled:     t.count.ruled,
 			NoLink:    t.count.noLink,
 			TooLarge:  t.count.tooLarge,
 		}
