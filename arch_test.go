@@ -110,6 +110,10 @@ var rules = []rule{
 	},
 	{dir: "internal/e2e/...", ours: append([]string{"internal/netlab/..."}, public...), third: []string{xsys, xnet, netlink}, tests: []string{goleak}},
 
+	// The simulation of tunnels under models of TCP.
+	{dir: "internal/tcpmodel"},
+	{dir: "internal/simnet", ours: []string{"internal/tcpmodel", "link/linksim"}},
+
 	// Examples show what a stranger can do.
 	{dir: "examples/...", ours: public, third: []string{xnet, xsys}, tests: []string{goleak}},
 }
