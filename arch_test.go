@@ -71,10 +71,11 @@ var rules = []rule{
 	{dir: "internal/pacing"},
 	{dir: "internal/metric"},
 	{dir: "internal/path"},
+	{dir: "internal/prefix"},
 
 	{
 		dir:   "mlvpn",
-		ours:  slices.Concat(core, []string{"internal/wire", "internal/flow", "internal/pacing", "internal/metric", "internal/path"}),
+		ours:  slices.Concat(core, []string{"internal/wire", "internal/flow", "internal/pacing", "internal/metric", "internal/path", "internal/prefix"}),
 		tests: []string{goleak, "link/linksim", "link/linktest", "scheduler/schedtest", "tun/tuntest"},
 	},
 

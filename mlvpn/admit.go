@@ -3,7 +3,6 @@ package mlvpn
 import (
 	"maps"
 	"net/netip"
-	"slices"
 
 	"github.com/multilink-vpn/multilink/internal/flow"
 )
@@ -21,13 +20,6 @@ func sourceOf(info *flow.Info, ethernet bool) hostAddr {
 	return hostAddr{ip: info.Src}
 }
 
-func destinationOf(info *flow.Info, ethernet bool) hostAddr {
-	if ethernet {
-		return hostAddr{mac: info.DstMAC}
-	}
-	return hostAddr{ip: info.Dst}
-}
-
 // maxHosts bounds the inner hosts that are remembered of one session.
 const maxHosts = 1024
 
@@ -35,7 +27,7 @@ const maxHosts = 1024
 const minFrame = 14
 
 // admit reports whether a packet may come from this session: its source must be one of
-// the peer's inner addresses.
+// the peer's inner addresses, and its destination one of this end's.
 func (r *receiver) admit(p *pathState, info *flow.Info, parsed bool, size int) bool {
 	s := p.epoch.session
 	ethernet := r.e.cfg.Ethernet
@@ -43,14 +35,18 @@ func (r *receiver) admit(p *pathState, info *flow.Info, parsed bool, size int) b
 		s.rx.count.malformed++
 		return false
 	}
-	if len(s.allowed) > 0 && info.Version != 0 {
-		if !slices.ContainsFunc(s.allowed, func(x netip.Prefix) bool { return x.Contains(info.Src) }) {
+	if info.Version != 0 {
+		if !ethernet && martian(info) || !r.mayUse(s, info.Src) {
 			s.rx.count.spoofed++
+			return false
+		}
+		if !ethernet && !r.e.guard.arrives(info) {
+			s.rx.count.strayed++
 			return false
 		}
 	}
 	// A client known by key that has a list of prefixes has said all there is to know.
-	if r.e.learn && (ethernet || len(s.allowed) == 0) {
+	if r.e.learn && (ethernet || s.owner == nil || s.owner.open) {
 		r.learn(p, sourceOf(info, ethernet))
 	}
 	return true
@@ -77,9 +73,10 @@ func (r *receiver) learn(p *pathState, host hostAddr) {
 	r.tell = append(r.tell, senderMsg{kind: msgLearned, path: p, learned: host})
 }
 
-// forget is told that a session has ended.
+// forget forgets which hosts are behind a session.
 func (r *receiver) forget(s *Session) {
 	if s.rx.hosts > 0 {
 		maps.DeleteFunc(r.hosts, func(_ hostAddr, x *Session) bool { return x == s })
 	}
+	s.rx.hosts, s.rx.last = 0, hostAddr{}
 }

@@ -47,7 +47,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	c.e = newEngine(cfg.Config, c)
 	c.e.expects = wire.KindResponse
 	c.number = c.e.sender.rng.Uint64() | 1
-	c.session = &Session{e: c.e, peer: "server", allowed: cfg.Allowed}
+	c.session = &Session{e: c.e, peer: "server"}
+	c.e.guard = newGuard(cfg.Local, cfg.Allowed)
 	return c, nil
 }
 
@@ -347,8 +348,13 @@ func (c *Client) handshake(now time.Time, m *senderMsg) {
 	}
 }
 
-// route implements side: everything goes to the server.
-func (c *Client) route(_ *packet, dst []*Session) []*Session { return append(dst, c.session) }
+// route implements side: everything goes to the server, unless it would refuse it.
+func (c *Client) route(p *packet, dst []*Session) []*Session {
+	if !c.cfg.Ethernet && !c.e.guard.leaves(&p.info) {
+		return dst
+	}
+	return append(dst, c.session)
+}
 
 func (c *Client) learned(*Session, hostAddr) {}
 func (c *Client) changed(*Session, bool)     {}

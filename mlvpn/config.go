@@ -39,6 +39,11 @@ type Config struct {
 	// network fails.
 	Network string
 
+	// Local are the inner addresses at this end: packets from other addresses are not
+	// sent, and packets to others not delivered, except to multicast groups. Empty means
+	// any. It does not apply to Ethernet.
+	Local []netip.Prefix
+
 	// NewScheduler makes the scheduler of a session. nil means the zero
 	// scheduler.Weighted.
 	NewScheduler func() scheduler.Scheduler
@@ -78,7 +83,9 @@ type ClientConfig struct {
 	// a server that knows its clients by key has its own list.
 	Prefixes []netip.Prefix
 
-	// Allowed are the inner addresses that may come from the server. Empty means any.
+	// Allowed are the inner addresses at the server's end: packets from others are not
+	// delivered, and packets to others not sent, except to multicast groups. Empty means
+	// any.
 	Allowed []netip.Prefix
 }
 
@@ -102,10 +109,18 @@ type Peer struct {
 	// Preshared is an optional extra secret shared with the client.
 	Preshared crypto.PresharedKey
 
-	// Prefixes are the inner addresses that the client may use: packets from other
-	// addresses are dropped, and packets for these are sent to it. Empty means any
-	// address. Of Ethernet frames only those that carry IP are checked.
+	// Prefixes are the inner addresses that the client may use, its own and the networks
+	// behind it: packets from other addresses are dropped, and packets for these are sent
+	// to it and nobody else. No other client can have one of these prefixes; where that
+	// of one client lies within that of another, the longer one counts. Empty, and
+	// without Addresses, means any address that is no other client's. Of Ethernet frames
+	// only those that carry IP are checked.
 	Prefixes []netip.Prefix
+
+	// Addresses are the inner addresses that the client is given if it asks for none, each
+	// with the length of the tunnel's network, such as 10.9.0.2/24. It may use them as if
+	// they were among Prefixes. At most 8.
+	Addresses []netip.Prefix
 }
 
 // LinkConfig configures one link, or all the links that arrive at one socket or

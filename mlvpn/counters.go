@@ -50,4 +50,5 @@ type receiveCounters struct {
 type sessionReceiveCounters struct {
 	malformed uint64 // neither IP packets nor Ethernet frames
 	spoofed   uint64 // inner source address that the peer may not use
+	strayed   uint64 // inner destination address that is not this end's
 }

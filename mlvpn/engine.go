@@ -26,6 +26,7 @@ type engine struct {
 	side    side      // what differs between a client and a server
 	learn   bool      // inner addresses are learnt; constant once running
 	expects wire.Kind // of handshake datagram that this end accepts; constant once running
+	guard   guard     // constant once running
 	bufs    int       // size of a packet buffer, in bytes
 	born    time.Time
 
@@ -82,11 +83,12 @@ func newEngine(cfg Config, s side) *engine {
 		mtu = defaultMTU
 	}
 	e := &engine{
-		cfg:  cfg,
-		log:  cfg.logger(),
-		side: s,
-		bufs: max(2048, mtu+14+tun.Headroom+2*Overhead),
-		born: time.Now(),
+		cfg:   cfg,
+		log:   cfg.logger(),
+		side:  s,
+		guard: newGuard(cfg.Local, nil),
+		bufs:  max(2048, mtu+14+tun.Headroom+2*Overhead),
+		born:  time.Now(),
 		life: life{
 			ports:  make(map[*port]struct{}),
 			accept: make(map[*acceptor]struct{}),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/prefix"
 	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/link"
 	"github.com/multilink-vpn/multilink/reorder"
@@ -27,6 +28,7 @@ type receiver struct {
 	macKey [32]byte               // of INITs to this end; constant once running
 	timers timers[*epoch]         // epochs that hold packets
 	hosts  map[hostAddr]*Session  // inner hosts and where they were seen last
+	owners prefix.Table[*account] // inner prefixes of clients that are known by key
 	held   pool
 	out    [][]byte // packets to deliver, each behind tun.Headroom bytes
 	outBuf [][]byte // the buffers they lie in

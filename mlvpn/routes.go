@@ -1,24 +1,21 @@
 package mlvpn
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
+
+	"github.com/multilink-vpn/multilink/internal/prefix"
 )
 
 // routes says to which session a packet from a server's device goes: by the longest
-// prefix, else to where the inner host was seen, else to the only session there is. It
-// is owned by the sender.
+// prefix that a client has announced, else to where the inner host was seen, else to
+// the only session there is. It is owned by the sender.
 type routes struct {
 	ethernet bool
 	hosts    map[hostAddr]*Session
-	prefixes []route    // longest first
-	live     []*Session // those with a path that works
-}
-
-type route struct {
-	prefix  netip.Prefix
-	session *Session
+	prefixes prefix.Table[[]*Session]    // newest owner first
+	owned    map[*Session][]netip.Prefix // what of prefixes is whose
+	live     []*Session                  // those with a path that works
 }
 
 // add lets a session have the packets for its prefixes.
@@ -26,12 +23,17 @@ func (r *routes) add(s *Session, prefixes []netip.Prefix) {
 	if !slices.Contains(r.live, s) {
 		r.live = append(r.live, s)
 	}
-	for _, p := range prefixes {
-		own := route{p, s}
-		r.prefixes = slices.DeleteFunc(r.prefixes, func(x route) bool { return x == own })
-		r.prefixes = slices.Insert(r.prefixes, 0, own) // the newest owner has it, until it is removed
+	if len(prefixes) > 0 && r.owned == nil {
+		r.owned = make(map[*Session][]netip.Prefix)
 	}
-	slices.SortStableFunc(r.prefixes, func(a, b route) int { return cmp.Compare(b.prefix.Bits(), a.prefix.Bits()) })
+	for _, p := range prefixes {
+		others, _ := r.prefixes.Get(p)
+		others = slices.DeleteFunc(others, func(x *Session) bool { return x == s })
+		r.prefixes.Set(p, slices.Insert(others, 0, s)) // the newest owner has it, until it is removed
+		if !slices.Contains(r.owned[s], p) {
+			r.owned[s] = append(r.owned[s], p)
+		}
+	}
 }
 
 // rest is told that no path of a session works: it is not the only one to ask any
@@ -51,7 +53,20 @@ func (r *routes) learn(h hostAddr, s *Session) {
 // remove forgets a session.
 func (r *routes) remove(s *Session) {
 	r.rest(s)
-	r.prefixes = slices.DeleteFunc(r.prefixes, func(x route) bool { return x.session == s })
+	for _, p := range r.owned[s] {
+		owners, _ := r.prefixes.Get(p)
+		if owners = slices.DeleteFunc(owners, func(x *Session) bool { return x == s }); len(owners) > 0 {
+			r.prefixes.Set(p, owners)
+		} else {
+			r.prefixes.Delete(p)
+		}
+	}
+	delete(r.owned, s)
+	r.forgetHosts(s)
+}
+
+// forgetHosts forgets which hosts were seen behind a session.
+func (r *routes) forgetHosts(s *Session) {
 	for h, x := range r.hosts {
 		if x == s {
 			delete(r.hosts, h)
@@ -70,16 +85,16 @@ func (r *routes) lookup(to hostAddr, dst []*Session) []*Session {
 	}
 	// Somebody's prefix counts for more than having been seen, but a default route for
 	// less.
-	i := slices.IndexFunc(r.prefixes, func(x route) bool { return x.prefix.Contains(to.ip) })
-	if i >= 0 && r.prefixes[i].prefix.Bits() > 0 {
-		return append(dst, r.prefixes[i].session)
+	owners, size, ok := r.prefixes.Lookup(to.ip)
+	if ok && size > 0 {
+		return append(dst, owners[0])
 	}
 	if s := r.hosts[to]; s != nil {
 		return append(dst, s)
 	}
 	switch {
-	case i >= 0:
-		return append(dst, r.prefixes[i].session)
+	case ok:
+		return append(dst, owners[0])
 	case len(r.live) == 1:
 		return append(dst, r.live[0])
 	}

@@ -23,7 +23,7 @@ type Server struct {
 	cfg ServerConfig
 
 	// The following is owned by the sender.
-	peers     map[crypto.PublicKey]*Peer
+	clients   clientList
 	sessions  map[identity]*Session
 	routes    routes
 	inits     initLog
@@ -41,7 +41,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	v := &Server{
 		cfg:      cfg,
-		peers:    make(map[crypto.PublicKey]*Peer),
+		clients:  newClientList(),
 		sessions: make(map[identity]*Session),
 		routes:   routes{ethernet: cfg.Ethernet},
 	}
@@ -52,8 +52,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	} else {
 		v.e.receiver.macKey = crypto.MAC1Key(cfg.Key.Public())
 	}
-	for _, p := range cfg.Clients {
-		if err := v.AddClient(p); err != nil {
+	if len(cfg.Clients) > 0 {
+		if _, err := v.SetClients(cfg.Clients); err != nil {
 			return nil, err
 		}
 	}
@@ -83,55 +83,6 @@ func (v *Server) AddListener(l link.Listener, cfg LinkConfig) error {
 		return err
 	}
 	return v.e.addAcceptor(&acceptor{cfg: cfg, l: l})
-}
-
-// AddClient lets a client in. It may be called before and during Run.
-func (v *Server) AddClient(p Peer) error {
-	p.Prefixes = masked(p.Prefixes)
-	if p.Name == "" {
-		return errors.New("mlvpn: client without a name: set Peer.Name")
-	}
-	if p.Key == (crypto.PublicKey{}) {
-		return fmt.Errorf("mlvpn: client %q has no public key: set Peer.Key", p.Name)
-	}
-	var failed error
-	err := v.e.call(func(time.Time) {
-		if v.cfg.password() {
-			failed = errors.New("mlvpn: a server that authenticates by password has no list of clients")
-			return
-		}
-		for _, x := range v.peers {
-			if x.Key == p.Key || x.Name == p.Name {
-				failed = fmt.Errorf("mlvpn: client %q has the name or the key of client %q", p.Name, x.Name)
-				return
-			}
-		}
-		v.peers[p.Key] = &p
-	})
-	if err != nil {
-		return err
-	}
-	return failed
-}
-
-// RemoveClient shuts a client out and ends its session.
-func (v *Server) RemoveClient(key crypto.PublicKey) error {
-	var found bool
-	err := v.e.call(func(now time.Time) {
-		if _, found = v.peers[key]; !found {
-			return
-		}
-		delete(v.peers, key)
-		if ses := v.sessions[identity{key: key}]; ses != nil {
-			s := &v.e.sender
-			s.sendClose(now, ses, wire.ReasonRefused)
-			s.closed(now, ses, wire.Close{Reason: wire.ReasonRefused})
-		}
-	})
-	if err == nil && !found {
-		err = errors.New("mlvpn: no client with this key")
-	}
-	return err
 }
 
 // handshake implements side: an INIT from somebody who knows this server's key, or the
@@ -208,12 +159,12 @@ func (v *Server) answer(init *wire.Init) (*epoch, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var peer *Peer
+	var client *account
 	if !v.cfg.password() {
-		if peer = v.peers[key]; peer == nil {
+		if client = v.clients.byKey[key]; client == nil {
 			return nil, nil, fmt.Errorf("public key %v: %w", key, errUnknownClient)
 		}
-		r.SetPreshared(peer.Preshared)
+		r.SetPreshared(client.peer.Preshared)
 	}
 	hello, err := wire.ParseParams(payload)
 	if err != nil {
@@ -245,15 +196,15 @@ func (v *Server) answer(init *wire.Init) (*epoch, []byte, error) {
 		secrets.Wipe()
 		return nil, nil, errors.New("the client's INIT is shorter than the answer to it")
 	}
-	return s.newEpoch(v.session(key, peer, &hello), secrets, aead, own, hello.Indices), answer, nil
+	return s.newEpoch(v.session(key, client, &hello), secrets, aead, own, hello.Indices), answer, nil
 }
 
 // session returns the session of a client, a new one if it has none.
-func (v *Server) session(key crypto.PublicKey, peer *Peer, hello *wire.Params) *Session {
-	ses := &Session{e: v.e}
-	if peer != nil {
+func (v *Server) session(key crypto.PublicKey, client *account, hello *wire.Params) *Session {
+	ses := &Session{e: v.e, owner: client}
+	if client != nil {
 		ses.id.key = key
-		ses.peer, ses.allowed, ses.prefixes = peer.Name, peer.Prefixes, peer.Prefixes
+		ses.peer = client.peer.Name
 	} else {
 		ses.id.password = passwordIdentity(hello)
 		ses.prefixes = hello.Prefixes
@@ -263,6 +214,9 @@ func (v *Server) session(key crypto.PublicKey, peer *Peer, hello *wire.Params) *
 		return known
 	}
 	v.sessions[ses.id] = ses
+	if client != nil {
+		client.session = ses
+	}
 	return ses
 }
 
@@ -280,9 +234,32 @@ func passwordIdentity(hello *wire.Params) string {
 	return strings.Join(names, " ")
 }
 
-// route implements side.
+// route implements side: an address that belongs to a client known by key is nobody
+// else's, whether or not that client is there.
 func (v *Server) route(p *packet, dst []*Session) []*Session {
-	return v.routes.lookup(destinationOf(&p.info, v.cfg.Ethernet), dst)
+	if v.cfg.Ethernet {
+		return v.routes.lookup(hostAddr{mac: p.info.DstMAC}, dst)
+	}
+	if !v.e.guard.leaves(&p.info) {
+		return dst
+	}
+	a, size, ok := v.clients.owners.Lookup(p.info.Dst)
+	if ok && size > 0 {
+		return a.sessions(dst)
+	}
+	to := v.routes.lookup(hostAddr{ip: p.info.Dst}, dst)
+	if ok && len(to) == len(dst) {
+		return a.sessions(dst) // it has the default route
+	}
+	return to
+}
+
+// sessions appends the client's session to dst, if it has one.
+func (a *account) sessions(dst []*Session) []*Session {
+	if a.session == nil {
+		return dst
+	}
+	return append(dst, a.session)
 }
 
 // learned implements side.
@@ -302,6 +279,9 @@ func (v *Server) ended(s *Session) {
 	v.routes.remove(s)
 	if v.sessions[s.id] == s {
 		delete(v.sessions, s.id)
+	}
+	if s.owner != nil && s.owner.session == s {
+		s.owner.session = nil
 	}
 }
 

@@ -14,12 +14,12 @@ import (
 type Session struct {
 	timerSlot
 
-	e       *engine
-	peer    string         // constant: the peer's name
-	id      identity       // constant: who the peer is
-	allowed []netip.Prefix // constant: inner addresses that may come from the peer
+	e     *engine
+	peer  string   // constant: the peer's name
+	id    identity // constant: who the peer is
+	owner *account // constant: of a client that is known by key; else nil
 
-	prefixes []netip.Prefix // constant: inner addresses that packets for go to the peer
+	prefixes []netip.Prefix // constant: of a client that is known by password
 
 	tx sessionSender
 	rx sessionReceiver

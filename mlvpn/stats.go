@@ -24,7 +24,7 @@ type Drops struct {
 	Refused       uint64 // handshakes that are not authentic or not allowed
 	ReplayedInits uint64 // handshakes seen before
 	Flooded       uint64 // handshakes beyond what can be dealt with
-	NoRoute       uint64 // packets from the device that no session takes
+	NoRoute       uint64 // packets from the device that no session takes, or with addresses that it may not have
 	DeviceErrors  uint64 // packets that the device refused
 }
 
@@ -40,6 +40,7 @@ type SessionStats struct {
 	NoLink    uint64 // packets dropped because no link worked
 	TooLarge  uint64 // packets dropped because no link could carry their size
 	Spoofed   uint64 // packets dropped for an inner source that the peer may not use
+	Strayed   uint64 // packets dropped for an inner destination that is not this end's
 	NotIP     uint64 // packets dropped because they were no IP packets
 	Reorder   reorder.Stats
 }
@@ -194,7 +195,7 @@ func (r *receiver) stats(now time.Time, of []*epoch, out *Stats) {
 			continue
 		}
 		st := &out.Sessions[i]
-		st.Spoofed, st.NotIP = ep.session.rx.count.spoofed, ep.session.rx.count.malformed
+		st.Spoofed, st.Strayed, st.NotIP = ep.session.rx.count.spoofed, ep.session.rx.count.strayed, ep.session.rx.count.malformed
 		if ep.rx.buffer != nil { // unless the epoch has not been installed yet
 			st.Reorder = ep.rx.buffer.Stats()
 		}

@@ -313,7 +313,7 @@ func TestRoutes(t *testing.T) {
 	want("192.0.2.7", "b") // the only one that works
 	r.remove(b)
 	want("10.0.0.1")
-	if len(r.hosts) != 0 || len(r.prefixes) != 0 || len(r.live) != 0 {
+	if len(r.hosts) != 0 || r.prefixes.Len() != 0 || len(r.owned) != 0 || len(r.live) != 0 {
 		t.Errorf("something is left: %+v", r)
 	}
 }

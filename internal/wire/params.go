@@ -16,6 +16,8 @@ const (
 	MaxName = 64
 	// MaxPrefixes is the largest number of prefixes.
 	MaxPrefixes = 32
+	// MaxAddresses is the largest number of addresses.
+	MaxAddresses = 8
 )
 
 // ErrDuplicate says that a field that may appear once is repeated.
