@@ -1,7 +1,6 @@
 package link
 
 import (
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -14,21 +13,8 @@ func setUDPOptions(fd uintptr, is6 bool, cfg *UDPConfig) error {
 			return fmt.Errorf("take IPv4 as well: %w", err)
 		}
 	}
-	if cfg.Interface != "" {
-		switch err := unix.BindToDevice(s, cfg.Interface); {
-		case errors.Is(err, unix.ENODEV):
-			return fmt.Errorf("%w: there is no interface of that name now", err)
-		case errors.Is(err, unix.EPERM):
-			return fmt.Errorf("bind to the interface: %w: run as root or with CAP_NET_RAW", err)
-		case err != nil:
-			return fmt.Errorf("bind to the interface: %w", err)
-		}
-	}
-	if cfg.Mark != 0 {
-		// The option is an int in Go, and the kernel's value a uint32.
-		if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_MARK, int(int32(cfg.Mark))); err != nil {
-			return fmt.Errorf("set the mark %#x: %w: run as root or with CAP_NET_ADMIN", cfg.Mark, err)
-		}
+	if err := cfg.way().set(fd, is6); err != nil {
+		return err
 	}
 	setBuffer(s, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, cfg.readBuffer())
 	setBuffer(s, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, cfg.writeBuffer())

@@ -16,8 +16,15 @@ func setUDPOptions(fd uintptr, is6 bool, cfg *UDPConfig) error {
 			return fmt.Errorf("take IPv4 as well: %w", err)
 		}
 	}
-	if cfg.Interface != "" || cfg.Mark != 0 {
-		return errors.New("this system can neither bind a socket to an interface nor mark packets")
+	return cfg.way().set(fd, is6)
+}
+
+func (w way) set(uintptr, bool) error {
+	if w.iface != "" {
+		return errors.New("this system cannot bind a socket to an interface: bind to its address instead")
+	}
+	if w.mark != 0 || w.table != 0 {
+		return errNoTable
 	}
 	return nil
 }

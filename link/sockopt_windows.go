@@ -1,7 +1,6 @@
 package link
 
 import (
-	"errors"
 	"fmt"
 	"math/bits"
 	"net"
@@ -24,25 +23,8 @@ func setUDPOptions(fd uintptr, is6 bool, cfg *UDPConfig) error {
 			return fmt.Errorf("take IPv4 as well: %w", err)
 		}
 	}
-	if cfg.Mark != 0 {
-		return errors.New("this system has no marks: bind to an interface instead")
-	}
-	level := windows.IPPROTO_IP
-	if is6 {
-		level = windows.IPPROTO_IPV6
-	}
-	if cfg.Interface != "" {
-		ifi, err := net.InterfaceByName(cfg.Interface)
-		if err != nil {
-			return err
-		}
-		index := uint32(ifi.Index)
-		if !is6 {
-			index = bits.ReverseBytes32(index) // network byte order, for IPv4 only
-		}
-		if err := windows.SetsockoptInt(s, level, ipUnicastIf, int(index)); err != nil {
-			return fmt.Errorf("bind to the interface: %w", err)
-		}
+	if err := cfg.way().set(fd, is6); err != nil {
+		return err
 	}
 	// A buffer smaller than asked for is no error.
 	if n := cfg.readBuffer(); n >= 0 {
@@ -51,8 +33,33 @@ func setUDPOptions(fd uintptr, is6 bool, cfg *UDPConfig) error {
 	if n := cfg.writeBuffer(); n >= 0 {
 		_ = windows.SetsockoptInt(s, windows.SOL_SOCKET, windows.SO_SNDBUF, n)
 	}
+	level := windows.IPPROTO_IP
+	if is6 {
+		level = windows.IPPROTO_IPV6
+	}
 	if err := windows.SetsockoptInt(s, level, ipDontFragment, 1); err != nil {
 		return fmt.Errorf("forbid fragmentation: %w", err)
+	}
+	return nil
+}
+
+func (w way) set(fd uintptr, is6 bool) error {
+	if w.mark != 0 || w.table != 0 {
+		return errNoTable
+	}
+	if w.iface == "" {
+		return nil
+	}
+	ifi, err := net.InterfaceByName(w.iface)
+	if err != nil {
+		return err
+	}
+	level, index := windows.IPPROTO_IPV6, uint32(ifi.Index)
+	if !is6 {
+		level, index = windows.IPPROTO_IP, bits.ReverseBytes32(index) // network byte order, for IPv4 only
+	}
+	if err := windows.SetsockoptInt(windows.Handle(fd), level, ipUnicastIf, int(index)); err != nil {
+		return fmt.Errorf("bind to the interface: %w", err)
 	}
 	return nil
 }

@@ -47,6 +47,11 @@ type UDPConfig struct {
 	// SO_USER_COOKIE on FreeBSD, the routing table on OpenBSD). Zero means none.
 	Mark uint32
 
+	// RoutingTable is the table that outgoing packets are routed by (SO_SETFIB on
+	// FreeBSD, SO_RTABLE on OpenBSD). Zero means the default. Linux has no such option:
+	// set a Mark, and add a rule that leads it to the table.
+	RoutingTable int
+
 	// MTU is the largest datagram to send, in bytes of UDP payload. Zero means what
 	// fits a packet of 1500 bytes: 1472 over IPv4, 1452 over IPv6 and for a socket
 	// that takes both.
@@ -83,6 +88,8 @@ func (cfg *UDPConfig) mtu(is6 bool) int {
 		return ethernetMTU - ipv4Header - udpHeader
 	}
 }
+
+func (cfg *UDPConfig) way() way { return way{cfg.Interface, cfg.Mark, cfg.RoutingTable} }
 
 func (cfg *UDPConfig) check() error {
 	if cfg.MTU < 0 || cfg.MTU > maxUDP {

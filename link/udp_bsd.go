@@ -203,6 +203,9 @@ func setUDPOptions(fd uintptr, is6 bool, cfg *UDPConfig) error {
 			return fmt.Errorf("take IPv4 as well: %w", err)
 		}
 	}
+	if err := cfg.way().set(fd, is6); err != nil {
+		return err
+	}
 	if err := setSystemOptions(s, is6, cfg); err != nil {
 		return err
 	}

@@ -7,15 +7,17 @@ import (
 	"net/netip"
 )
 
-func setSystemOptions(_ int, _ bool, cfg *UDPConfig) error {
-	if cfg.Interface != "" {
+func (w way) set(uintptr, bool) error {
+	if w.iface != "" {
 		return errors.New("this system cannot bind a socket to an interface: bind to its address instead")
 	}
-	if cfg.Mark != 0 {
-		return errors.New("this system has no marks: bind to an address instead")
+	if w.mark != 0 || w.table != 0 {
+		return errNoTable
 	}
 	return nil
 }
+
+func setSystemOptions(int, bool, *UDPConfig) error { return nil }
 
 func putSource4([]byte, netip.Addr, int) int { return 0 }
 

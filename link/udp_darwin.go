@@ -1,7 +1,6 @@
 package link
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,23 +9,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func setSystemOptions(s int, is6 bool, cfg *UDPConfig) error {
-	if cfg.Mark != 0 {
-		return errors.New("this system has no marks: bind to an interface instead")
+func (w way) set(fd uintptr, is6 bool) error {
+	if w.mark != 0 || w.table != 0 {
+		return errNoTable
 	}
-	if cfg.Interface != "" {
-		ifi, err := net.InterfaceByName(cfg.Interface)
-		if err != nil {
-			return err
-		}
-		level, opt := unix.IPPROTO_IP, unix.IP_BOUND_IF
-		if is6 {
-			level, opt = unix.IPPROTO_IPV6, unix.IPV6_BOUND_IF
-		}
-		if err := unix.SetsockoptInt(s, level, opt, ifi.Index); err != nil {
-			return fmt.Errorf("bind to the interface: %w", err)
-		}
+	if w.iface == "" {
+		return nil
 	}
+	ifi, err := net.InterfaceByName(w.iface)
+	if err != nil {
+		return err
+	}
+	level, opt := unix.IPPROTO_IP, unix.IP_BOUND_IF
+	if is6 {
+		level, opt = unix.IPPROTO_IPV6, unix.IPV6_BOUND_IF
+	}
+	if err := unix.SetsockoptInt(int(fd), level, opt, ifi.Index); err != nil {
+		return fmt.Errorf("bind to the interface: %w", err)
+	}
+	return nil
+}
+
+func setSystemOptions(s int, is6 bool, _ *UDPConfig) error {
 	if is6 {
 		return nil
 	}

@@ -8,15 +8,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func setSystemOptions(s int, is6 bool, cfg *UDPConfig) error {
-	if cfg.Interface != "" {
+func (w way) set(fd uintptr, _ bool) error {
+	s := int(fd)
+	if w.iface != "" {
 		return errors.New("this system cannot bind a socket to an interface: bind to its address and use a routing table (setfib)")
 	}
-	if cfg.Mark != 0 {
-		if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_USER_COOKIE, int(int32(cfg.Mark))); err != nil {
-			return fmt.Errorf("set the mark %#x: %w", cfg.Mark, err)
+	if w.mark != 0 {
+		if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_USER_COOKIE, int(int32(w.mark))); err != nil {
+			return fmt.Errorf("set the mark %#x: %w", w.mark, err)
 		}
 	}
+	if w.table != 0 {
+		if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_SETFIB, w.table); err != nil {
+			return fmt.Errorf("set the routing table %d: %w: the sysctl net.fibs says how many there are", w.table, err)
+		}
+	}
+	return nil
+}
+
+func setSystemOptions(s int, is6 bool, cfg *UDPConfig) error {
 	if is6 {
 		return nil
 	}
