@@ -259,9 +259,9 @@ func newBench(t testing.TB, links, size, flows int) *bench {
 	for i := range links {
 		ln, sock := newMemPair(1 << 16)
 		b.wires = append(b.wires, sock.in)
-		b.socks = append(b.socks, &port{cfg: LinkConfig{Name: "x"}, sock: sock})
+		b.socks = append(b.socks, &port{cfg: LinkConfig{Name: "x"}, sock: sock, traffic: newTraffic()})
 		p := cs.path(cep, i)
-		if err := cs.join(now, p, &port{cfg: LinkConfig{Name: string(rune('a' + i))}, link: ln, id: LinkID(i + 1)}, link.Addr{}); err != nil {
+		if err := cs.join(now, p, &port{cfg: LinkConfig{Name: string(rune('a' + i))}, link: ln, id: LinkID(i + 1), traffic: newTraffic()}, link.Addr{}); err != nil {
 			t.Fatal(err)
 		}
 		p.tx.monitor.Answered(now)

@@ -268,7 +268,7 @@ func BenchmarkIdleSessions(b *testing.B) {
 				ep := s.newEpoch(ses, secrets[i], crypto.ChaCha20Poly1305, own, own)
 				s.propose(now, ses, ep)
 				p := s.path(ep, 0)
-				on := &port{cfg: LinkConfig{Name: "x", Timeout: time.Hour}, sock: sock}
+				on := &port{cfg: LinkConfig{Name: "x", Timeout: time.Hour}, sock: sock, traffic: newTraffic()}
 				if err := s.join(now, p, on, link.Addr{Remote: netip.MustParseAddrPort("192.0.2.1:1")}); err != nil {
 					b.Error(err)
 					return

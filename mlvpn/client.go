@@ -68,7 +68,7 @@ func (c *Client) AddLink(l link.Link, cfg LinkConfig) (LinkID, error) {
 		l.Close()
 		return 0, err
 	}
-	p := &port{cfg: cfg, link: l}
+	p := &port{cfg: cfg, link: l, traffic: newTraffic()}
 	var failed error
 	err := c.e.call(func(now time.Time) {
 		switch {
@@ -127,7 +127,7 @@ func (c *Client) ReplaceLink(id LinkID, l link.Link) error {
 			return
 		}
 		was = c.links[i]
-		is = &port{cfg: was.cfg, id: id, link: l}
+		is = &port{cfg: was.cfg, id: id, link: l, traffic: was.traffic}
 		c.links[i] = is
 		if a := c.attempt; a != nil {
 			for j := range a.links {
@@ -136,7 +136,9 @@ func (c *Client) ReplaceLink(id LinkID, l link.Link) error {
 				}
 			}
 		}
-		c.e.sender.substitute(now, was, is)
+		if c.e.sender.substitute(now, was, is) < len(c.session.tx.epochs()) {
+			c.renew = true // the server had removed its end: only a handshake brings it back
+		}
 	})
 	if err == nil && was == nil {
 		err = fmt.Errorf("mlvpn: no link with ID %d", id)

@@ -146,6 +146,15 @@ type LinkConfig struct {
 	// Fallback keeps data off the link as long as a link without Fallback works.
 	Fallback bool
 
+	// Cost orders links: data is kept off one as long as one of a lower cost works. At
+	// most MaxCost. Any cost is less than Fallback. Of what both ends say of a link, the
+	// dearer counts.
+	Cost uint8
+
+	// Overflow lets the link carry what links that are preferred to it have no room for,
+	// if either end says so.
+	Overflow bool
+
 	// Timeout is how long the link may be silent before it is declared dead. 0 means
 	// 3 s; less than 500 ms means 500 ms.
 	Timeout time.Duration
@@ -167,6 +176,8 @@ func (c *LinkConfig) validate() error {
 		return fmt.Errorf("mlvpn: link name %.20q... is longer than %d bytes: shorten it", c.Name, maxLinkName)
 	case c.Pace && c.Bandwidth == 0:
 		return fmt.Errorf("mlvpn: link %q is to be paced but has no bandwidth: set LinkConfig.Bandwidth", c.Name)
+	case c.Cost > MaxCost:
+		return fmt.Errorf("mlvpn: link %q: cost %d is more than %d", c.Name, c.Cost, MaxCost)
 	case c.LossTolerance < 0 || c.LossTolerance > 1:
 		return fmt.Errorf("mlvpn: link %q: loss tolerance %v is not a fraction between 0 and 1", c.Name, c.LossTolerance)
 	case c.Timeout < 0 || c.LatencyTolerance < 0:
@@ -176,6 +187,28 @@ func (c *LinkConfig) validate() error {
 }
 
 const maxLinkName = 32
+
+// MaxCost is the highest LinkConfig.Cost.
+const MaxCost = 62
+
+// The bits of a tier on the wire (SPEC.md, section 4.6).
+const (
+	tierCost     = 0x3f
+	tierOverflow = 0x40
+	tierFallback = 0x80
+)
+
+// tier returns what a PATH frame says of the link.
+func (c *LinkConfig) tier() uint8 {
+	t := c.Cost
+	if c.Overflow {
+		t |= tierOverflow
+	}
+	if c.Fallback {
+		t |= tierFallback
+	}
+	return t
+}
 
 func (c *Config) validate() error {
 	switch {

@@ -106,6 +106,8 @@ type standing struct {
 type peerSide struct {
 	knows   bool   // it has our PathInfo
 	name    string // what it calls the link
+	weight  uint64 // the rate that it wants to receive on it, in bytes per second
+	tier    uint8  // what it says of the link's cost
 	worn    bool   // its key has protected as many packets as it should
 	removed bool   // it, or this end, has removed the link: the path is not used again
 }
@@ -184,8 +186,6 @@ func (p *pathState) updateView() {
 	v.MTU = t.port.mtu()
 	v.Weight = t.cfg.Bandwidth
 	v.Rate = t.pacer.Rate()
-	v.Tier = 0
-	if t.cfg.Fallback {
-		v.Tier = 1
-	}
+	v.Tier = t.cfg.tier() &^ tierOverflow
+	v.Overflow = t.cfg.Overflow
 }

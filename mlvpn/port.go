@@ -12,11 +12,14 @@ import (
 // A port is where datagrams leave and arrive: a link, or a socket that many peers
 // share. It hides the difference.
 type port struct {
-	cfg  LinkConfig
+	cfg  LinkConfig    // the name is constant, the rest owned by the sender
 	link link.Link     // or
 	sock link.Socket   // one of the two
 	id   LinkID        // of a client's link
+	from *acceptor     // of a link that a listener has accepted
 	gone chan struct{} // closed when the reader has ended; nil before it starts; guarded by life.mu
+
+	traffic *traffic // shared by all ports that stand for one link, socket or listener
 }
 
 // A LinkID identifies a link of a Client for as long as the Client lives.
@@ -29,8 +32,9 @@ func (p *port) send(pkts [][]byte, to link.Addr) (n int, err error) {
 		n, err = p.sock.SendTo(pkts, to)
 	}
 	if n < 0 || n > len(pkts) || n < len(pkts) && err == nil {
-		return min(max(n, 0), len(pkts)), errBadLink
+		n, err = min(max(n, 0), len(pkts)), errBadLink
 	}
+	p.traffic.sent.addPackets(pkts[:n])
 	return n, err
 }
 
@@ -48,6 +52,7 @@ func (p *port) receive(b *portBatch) (n int, err error) {
 			return 0, errBadLink
 		}
 	}
+	p.traffic.received.addSizes(b.sizes[:n])
 	return n, err
 }
 
@@ -91,6 +96,13 @@ func (e *engine) newPortBatch(p *port, free chan<- *portBatch) *portBatch {
 		from:  make([]link.Addr, portBatchSize),
 		free:  free,
 	}
+}
+
+// accepted returns the port of a link that a listener has accepted.
+func (e *engine) accepted(a *acceptor, l link.Link) *port {
+	e.life.mu.Lock()
+	defer e.life.mu.Unlock()
+	return &port{cfg: a.cfg, link: l, from: a, traffic: a.traffic}
 }
 
 // addPort starts a port's reader, now or when Run begins.
@@ -176,8 +188,9 @@ func (e *engine) readPort(p *port) {
 
 // An acceptor takes in the links of a listener.
 type acceptor struct {
-	cfg LinkConfig
-	l   link.Listener
+	cfg     LinkConfig // the name is constant, the rest guarded by life.mu
+	l       link.Listener
+	traffic *traffic
 }
 
 // addAcceptor starts accepting, now or when Run begins.
@@ -202,7 +215,7 @@ func (e *engine) startAcceptor(a *acceptor) {
 		for {
 			l, err := a.l.Accept()
 			if err == nil {
-				e.addPort(&port{cfg: a.cfg, link: l})
+				e.addPort(e.accepted(a, l))
 				continue
 			}
 			if errors.Is(err, net.ErrClosed) {

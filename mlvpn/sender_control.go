@@ -37,10 +37,7 @@ func (s *sender) probe(now time.Time, p *pathState) {
 	c := control{has: hasPing, ping: wire.Ping{Echo: binary.BigEndian.Uint64(echo[:])}}
 	if !p.tx.peer.knows && p.tx.port.id != 0 {
 		c.has |= hasInfo
-		c.info = wire.PathInfo{Name: p.tx.cfg.Name, Weight: p.tx.cfg.PeerBandwidth}
-		if p.tx.cfg.Fallback {
-			c.info.Tier = 1
-		}
+		c.info = wire.PathInfo{Name: p.tx.cfg.Name, Weight: p.tx.cfg.PeerBandwidth, Tier: p.tx.cfg.tier()}
 	}
 	p.tx.probes.add(c.ping.Echo, now)
 	p.tx.monitor.Probed(now)

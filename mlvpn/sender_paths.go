@@ -72,6 +72,7 @@ func (s *sender) heard(now time.Time, p *pathState, m *senderMsg) {
 	if p.tx.port != m.port || p.tx.addr != m.addr {
 		s.e.log.Info("a link has moved", "link", p.tx.cfg.Name, "peer", p.epoch.session.peer, "from", p.tx.addr, "to", m.addr)
 		p.tx.port, p.tx.addr = m.port, m.addr
+		s.configure(p)
 		p.tx.monitor.ProbeNow(now)
 	}
 }
@@ -131,12 +132,8 @@ func (s *sender) told(now time.Time, p *pathState, info wire.PathInfo) {
 		s.leave(now, p, "the peer has removed the link")
 		return
 	}
-	t.peer.name = info.Name
-	if t.port.cfg.Bandwidth == 0 {
-		t.cfg.Bandwidth = info.Weight
-	}
-	t.cfg.Fallback = t.port.cfg.Fallback || info.Tier > 0
-	p.updateView()
+	t.peer.name, t.peer.weight, t.peer.tier = info.Name, info.Weight, info.Tier
+	s.configure(p)
 }
 
 // pathsOf calls fn for each path in use that belongs to a port. fn may take the path
@@ -182,9 +179,10 @@ func (s *sender) dismiss(now time.Time, gone *port) {
 	})
 }
 
-// substitute puts one port in the place of another.
-func (s *sender) substitute(now time.Time, was, is *port) {
+// substitute puts one port in the place of another, in as many epochs as it returns.
+func (s *sender) substitute(now time.Time, was, is *port) (epochs int) {
 	s.pathsOf(was, func(p *pathState) {
+		epochs++
 		s.emptyOutbox(p)
 		p.tx.port = is
 		p.tx.peer.knows = false // on a server, a new connection is a new port
@@ -192,6 +190,7 @@ func (s *sender) substitute(now time.Time, was, is *port) {
 		p.updateView()
 		s.timers.set(p.epoch.session, now)
 	})
+	return epochs
 }
 
 // exhausted gives up a path whose key must not be used any more.

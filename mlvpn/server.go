@@ -73,7 +73,7 @@ func (v *Server) AddSocket(s link.Socket, cfg LinkConfig) error {
 		s.Close()
 		return err
 	}
-	return v.e.addPort(&port{cfg: cfg, sock: s})
+	return v.e.addPort(&port{cfg: cfg, sock: s, traffic: newTraffic()})
 }
 
 // AddListener does the same for a transport that has connections.
@@ -82,7 +82,7 @@ func (v *Server) AddListener(l link.Listener, cfg LinkConfig) error {
 		l.Close()
 		return err
 	}
-	return v.e.addAcceptor(&acceptor{cfg: cfg, l: l})
+	return v.e.addAcceptor(&acceptor{cfg: cfg, l: l, traffic: newTraffic()})
 }
 
 // handshake implements side: an INIT from somebody who knows this server's key, or the

@@ -53,8 +53,12 @@ type Path struct {
 	Degraded bool
 
 	// Tier orders paths by preference: a path is used only when no better (lower)
-	// tier has a usable one. 0 is the first choice, 1 what MLVPN calls fallback_only.
+	// tier has a usable one. 0 is the first choice.
 	Tier uint8
+
+	// Overflow says that the path may take packets that the usable paths of better tiers
+	// have no room for now.
+	Overflow bool
 
 	// Weight is the configured bandwidth in this direction, in bytes per second; 0
 	// is unknown.

@@ -93,6 +93,7 @@ func (w *Weighted) Pick(now time.Time, p Packet, paths []Path, dst []int) Decisi
 	if !ok {
 		return Decision{To: dst}
 	}
+	best, spill := overflowRank(now, paths, &p, best)
 	unknown := meanWeight(paths, best)
 
 	var (
@@ -105,7 +106,7 @@ func (w *Weighted) Pick(now time.Time, p Packet, paths []Path, dst []int) Decisi
 		s := w.state(i, q.ID)
 		s.reweigh(q.Weight, unknown)
 		w.next = append(w.next, s)
-		if !p.candidate(i, q) || q.rank() != best {
+		if !p.candidate(i, q) || q.rank() != best || spill && !q.Overflow {
 			continue
 		}
 		if q.Ready.After(now) {
@@ -304,6 +305,27 @@ func bestRank(paths []Path, p *Packet) (best int, ok bool) {
 		}
 	}
 	return best, ok
+}
+
+// overflowRank returns the rank to use: best, unless none of its paths has room now and
+// one that may take their overflow has. spill says that it is such a one.
+func overflowRank(now time.Time, paths []Path, p *Packet, best int) (rank int, spill bool) {
+	for i := range paths {
+		q := &paths[i]
+		if !p.candidate(i, q) || q.Ready.After(now) {
+			continue
+		}
+		if q.rank() == best {
+			return best, false
+		}
+		if q.Overflow && (!spill || q.rank() < rank) {
+			rank, spill = q.rank(), true
+		}
+	}
+	if spill {
+		return rank, true
+	}
+	return best, false
 }
 
 // meanWeight returns the mean of the known weights of the usable paths of a rank.

@@ -277,3 +277,35 @@ func BenchmarkWeighted(b *testing.B) {
 		})
 	}
 }
+
+// TestOverflow checks when a path of a worse tier takes packets although a better one
+// works: when that has no room, if it may, and if it has room itself.
+func TestOverflow(t *testing.T) {
+	later := epoch.Add(time.Millisecond)
+	for _, tc := range []struct {
+		name  string
+		paths []scheduler.Path
+		want  int // index of the path chosen, -1 for none
+	}{
+		{"room in the better tier", []scheduler.Path{{Usable: true}, {Usable: true, Tier: 1, Overflow: true}}, 0},
+		{"no room", []scheduler.Path{{Usable: true, Ready: later}, {Usable: true, Tier: 1, Overflow: true}}, 1},
+		{"no room, may not", []scheduler.Path{{Usable: true, Ready: later}, {Usable: true, Tier: 1}}, -1},
+		{"no room anywhere", []scheduler.Path{{Usable: true, Ready: later}, {Usable: true, Tier: 1, Overflow: true, Ready: later}}, -1},
+		{"room in one of the better tier", []scheduler.Path{{Usable: true, Ready: later}, {Usable: true, Tier: 1, Overflow: true}, {Usable: true}}, 2},
+		{"the cheaper overflow", []scheduler.Path{{Usable: true, Ready: later}, {Usable: true, Tier: 2, Overflow: true}, {Usable: true, Tier: 1, Overflow: true}}, 2},
+		{"one of two may", []scheduler.Path{{Usable: true, Ready: later}, {Usable: true, Tier: 1}, {Usable: true, Tier: 1, Overflow: true}}, 2},
+		{"down", []scheduler.Path{{Usable: true, Ready: later}, {Tier: 1, Overflow: true}}, -1},
+	} {
+		for i := range tc.paths {
+			tc.paths[i].ID = scheduler.PathID(i)
+		}
+		d := new(scheduler.Weighted).Pick(epoch, scheduler.Packet{Size: 1000}, tc.paths, nil)
+		got := -1
+		if len(d.To) == 1 {
+			got = d.To[0]
+		}
+		if got != tc.want || got < 0 && !d.Until.Equal(later) {
+			t.Errorf("%s: path %d until %v, want %d", tc.name, got, d.Until, tc.want)
+		}
+	}
+}

@@ -98,6 +98,14 @@ func New(now time.Time, cfg Config) *Monitor {
 	return &Monitor{timeout: cfg.timeout(), interval: cfg.Interval(), nextProbe: now}
 }
 
+// Configure changes the pace. The next probe goes out when it was due, or earlier.
+func (m *Monitor) Configure(now time.Time, cfg Config) {
+	m.timeout, m.interval = cfg.timeout(), cfg.Interval()
+	if next := now.Add(m.interval); next.Before(m.nextProbe) {
+		m.nextProbe = next
+	}
+}
+
 // State returns the path's state.
 func (m *Monitor) State() State { return m.state }
 

@@ -117,8 +117,9 @@ const MaxPathName = 32
 // PathInfo is the PATH frame of kind INFO: what the sender of the frame wants the
 // receiver of the frame to know about the path it came on.
 type PathInfo struct {
-	// Tier is 0 for a path to be used freely, 1 for one to be used while no other works,
-	// TierNone for one that has ended.
+	// Tier says when to use the path: a cost, lower first, in the low six bits, 0x40 for
+	// one that may take what better ones have no room for, 0x80 for one to be used while
+	// no other works. TierNone is one that has ended.
 	Tier uint8
 	// Weight is the rate wanted towards the sender of the frame, in bytes per second; 0
 	// is unknown.
