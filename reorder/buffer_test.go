@@ -19,6 +19,8 @@ type bench struct {
 	t   *testing.T
 	b   *Buffer[int]
 	now time.Time
+
+	hold bool // of the packets that are pushed
 }
 
 // newBench returns a Buffer with two active links of 20 and 70 ms.
@@ -39,9 +41,29 @@ func (x *bench) advance(d time.Duration) { x.now = x.now.Add(d) }
 // push pushes packets that arrive on a link of 20 or 70 ms.
 func (x *bench) push(link int, orders ...int) string {
 	x.t.Helper()
+	return x.pushAs(Packet{Link: link, Delay: time.Duration(20+50*link) * ms, Hold: x.hold}, orders...)
+}
+
+// repaired pushes packets that are sent again.
+func (x *bench) repaired(link int, orders ...int) string {
+	x.t.Helper()
+	return x.pushAs(Packet{Link: link, Delay: 5 * ms, Hold: x.hold, Repaired: true}, orders...)
+}
+
+// delay reports a packet that is in no order.
+func (x *bench) delay(link, v int) {
+	x.t.Helper()
+	p := Packet{Stamp: 1, Link: link, Delay: time.Duration(20+50*link) * ms}
+	if got := x.b.Delay(x.now, p, v); got != Held {
+		x.t.Fatalf("%d in no order: %v, want held", v, got)
+	}
+}
+
+func (x *bench) pushAs(p Packet, orders ...int) string {
+	x.t.Helper()
 	var out []string
 	for _, o := range orders {
-		p := Packet{Order: uint16(o), Stamp: uint32(o + 1), Link: link, Delay: time.Duration(20+50*link) * ms}
+		p.Order, p.Stamp = uint16(o), uint32(o+1)
 		v := x.b.Push(x.now, p, o)
 		switch v {
 		case Next:
@@ -275,20 +297,34 @@ func checkOdd(t *testing.T, data []byte) {
 	const window = 100
 	b := New[int](Config{Flows: 32, Window: window})
 	held := make(map[int]time.Time)
-	now := epoch
+	now, latest := epoch, epoch
 	for i := 0; len(data) >= 14; i++ {
 		op, d := data[0], data[1:14]
 		data = data[14:]
 		now = now.Add(time.Duration(int8(d[0])) * ms / 4)
+		if now.After(latest) {
+			latest = now
+		}
 		stamp := binary.LittleEndian.Uint32(d[1:])
 		link := int(int8(d[5])) % 70
 		delay := time.Duration(binary.LittleEndian.Uint32(d[6:])) << (d[10] % 40)
+		p := Packet{
+			Flow: int(int8(op)), Order: binary.LittleEndian.Uint16(d[11:]), Stamp: stamp, Link: link, Delay: delay,
+			Hold: d[5]>>6&1 != 0, Repaired: d[10]>>6 == 3,
+		}
 		switch {
-		case op < 200:
-			p := Packet{Flow: int(int8(op)), Order: binary.LittleEndian.Uint16(d[11:]), Stamp: stamp, Link: link, Delay: delay}
+		case op < 180:
 			if b.Push(now, p, i) == Held {
-				held[i] = now
+				held[i] = latest
 			}
+		case op < 190:
+			if b.Delay(now, p, i) == Held {
+				held[i] = latest
+			}
+		case op < 195:
+			b.SetTarget(delay, d[0]%8 > 0)
+		case op < 200:
+			b.SetRepair(delay >> 10)
 		case op < 220:
 			b.Seen(now, link, stamp, delay)
 		case op < 240:
@@ -300,8 +336,9 @@ func checkOdd(t *testing.T, data []byte) {
 			t.Fatalf("holds %d, given %d, window %d", b.Len(), len(held), window)
 		}
 		for op%8 != 0 {
-			v, ok := b.Pop(now)
+			v, ok := b.Pop(latest)
 			if !ok {
+				checkHeld(t, held, latest)
 				break
 			}
 			if _, ok := held[v]; !ok {
@@ -323,6 +360,16 @@ func checkOdd(t *testing.T, data []byte) {
 	}
 	if v, ok := b.Pop(now); ok {
 		t.Fatalf("popped %d after the last", v)
+	}
+}
+
+// checkHeld checks that nothing is held for longer than by default.
+func checkHeld(t *testing.T, held map[int]time.Time, now time.Time) {
+	t.Helper()
+	for i, at := range held {
+		if now.Sub(at) >= defaultMaxHold {
+			t.Fatalf("%d has been held for %v", i, now.Sub(at))
+		}
 	}
 }
 

@@ -21,9 +21,16 @@ type core struct {
 	links    links
 	pool     pool
 	rings    rings
-	byTime   holeHeap  // flows with a hole, by the deadline of the hole
-	byStamp  holeHeap  // the same flows, by the stamp of the first packet behind it
+	byTime   flowHeap  // flows with a hole, by the deadline of the hole
+	byStamp  flowHeap  // the same flows, by the stamp of the first packet behind it
+	byDue    flowHeap  // flows whose first packet is not due yet, by when it will be
+	delayed  slotHeap  // packets of no flow that are not due yet
 	ready    flowQueue // flows that pop can take from without giving anything up
+	target   time.Duration
+	equalise bool
+	repair   int64 // ns
+	moments  moments
+	scratch  []*flow // of resettle
 	stats    Stats
 	newest   uint64 // extended stamp of the newest packet; 0 is none
 	epoch    time.Time
@@ -39,6 +46,7 @@ func (c *core) init(cfg Config) {
 	c.slack = int64(cfg.slack())
 	c.byTime.key = keyTime
 	c.byStamp.key = keyStamp
+	c.byDue.key = keyDue
 	c.reset()
 }
 
@@ -49,6 +57,10 @@ func (c *core) reset() {
 	c.rings = rings{budget: 8 * int(c.maxSpan)}
 	c.byTime.reset()
 	c.byStamp.reset()
+	c.byDue.reset()
+	c.delayed.ids = c.delayed.ids[:0]
+	c.target, c.equalise = 0, false
+	c.repair, c.moments = 0, moments{}
 	c.ready = flowQueue{}
 	c.stats = Stats{}
 	c.newest = 0
@@ -94,14 +106,46 @@ func (c *core) flow(i int) *flow {
 func (c *core) seen(now time.Time, link int, stamp uint32, delay time.Duration) {
 	c.tick(now)
 	c.links.arrived(c.now, link, c.extend(stamp), delay)
+	if c.repair > 0 {
+		c.progress()
+	}
 }
 
-func (c *core) push(now time.Time, p Packet) (Verdict, slotID) {
+// arrived notes a packet and returns what is to be held of it. A repaired one says
+// nothing about its link: it took its time elsewhere.
+func (c *core) arrived(p *Packet) slot {
+	s := slot{stamp: c.extend(p.Stamp), at: c.now, timed: p.Hold}
+	if !p.Repaired {
+		s.sent = c.now - c.links.arrived(c.now, p.Link, s.stamp, p.Delay)
+		if c.repair > 0 {
+			c.progress()
+		}
+	}
+	return s
+}
+
+func (c *core) push(now time.Time, p *Packet) (Verdict, slotID) {
 	c.tick(now)
-	stamp := c.extend(p.Stamp)
-	delay := c.links.arrived(c.now, p.Link, stamp, p.Delay)
+	verdict, id := c.place(p)
+	switch {
+	case !p.Repaired || verdict == Duplicate:
+	case verdict == Late:
+		c.stats.RepairedLate++
+	default:
+		c.stats.Repaired++
+	}
+	return verdict, id
+}
+
+// place decides about a packet in the order of its flow.
+func (c *core) place(p *Packet) (Verdict, slotID) {
+	s := c.arrived(p)
 	f := c.flow(p.Flow)
-	order := f.extend(p.Order, stamp)
+	order := f.extend(p.Order, s.stamp)
+	s.order = order
+	if p.Repaired {
+		c.timeRepaired(f, &s)
+	}
 
 	if order < f.next {
 		if f.wasDelivered(order) {
@@ -112,14 +156,15 @@ func (c *core) push(now time.Time, p Packet) (Verdict, slotID) {
 		c.stats.Late++
 		return Late, 0
 	}
-	if f.held == 0 && order > f.next && (c.maxHold == 0 || stamp <= c.links.passed()) {
+	early := s.timed && c.isEarly(f, &s)
+	if f.held == 0 && order > f.next && !early && (c.maxHold == 0 || s.stamp <= c.certain()) {
 		lost := &c.stats.LostCertain
 		if c.maxHold == 0 {
 			lost = &c.stats.LostDeadline
 		}
 		*lost += f.skipTo(order)
 	}
-	if order == f.next && f.ringAt(order) == 0 {
+	if order == f.next && f.ringAt(order) == 0 && !early {
 		f.markDelivered(order)
 		f.next++
 		c.stats.Delivered++
@@ -132,17 +177,28 @@ func (c *core) push(now time.Time, p Packet) (Verdict, slotID) {
 		c.stats.Duplicates++
 		return Duplicate, 0
 	}
-	id := c.hold(f, order, stamp, delay)
+	wait := c.slack
+	if !p.Repaired {
+		delay := s.at - s.sent
+		wait += max(c.links.slowest(c.now, c.maxHold, delay)-delay, 0)
+	}
+	s.deadline = s.at + min(wait, c.maxHold)
+	id := c.hold(f, s)
 	if id == 0 {
 		c.stats.Late++
 		return Late, 0
 	}
+	c.stats.Held++
+	if early {
+		c.stats.Early++
+	}
 	return Held, id
 }
 
-// hold takes a slot for a packet behind a hole. It returns 0 if there is no room,
-// which cannot be if the caller popped what it could.
-func (c *core) hold(f *flow, order, stamp uint64, delay int64) slotID {
+// hold takes a slot for a packet that waits for others or for its time. It returns 0
+// if there is no room, which cannot be if the caller popped what it could.
+func (c *core) hold(f *flow, s slot) slotID {
+	order := s.order
 	fits := c.grow(f, order)
 	if !fits && f.far != 0 {
 		return 0
@@ -151,11 +207,8 @@ func (c *core) hold(f *flow, order, stamp uint64, delay int64) slotID {
 	if id == 0 {
 		return 0
 	}
-	s := &c.pool.slots[id]
-	s.order, s.stamp, s.at = order, stamp, c.now
-	s.deadline = c.now + min(max(c.links.slowest(c.now, c.maxHold, delay)-delay, 0)+c.slack, c.maxHold)
+	c.pool.slots[id] = s
 	c.pool.link(f, id)
-	c.stats.Held++
 
 	switch {
 	case fits:
@@ -214,94 +267,41 @@ func (c *core) moved(f *flow) {
 func (c *core) settle(f *flow) {
 	switch {
 	case f.held == 0:
-		c.byTime.remove(f)
-		c.byStamp.remove(f)
+		c.forget(f)
 		c.rings.put(f.ring)
 		f.ring = nil
 	case f.queued:
-	case f.isReady():
+	case c.isReady(f):
+		c.forget(f)
+		c.ready.add(f)
+	case c.early(c.firstDue(f)):
 		c.byTime.remove(f)
 		c.byStamp.remove(f)
-		c.ready.add(f)
+		c.byDue.set(f, uint64(c.firstDue(f)))
 	default:
-		c.byTime.set(f, uint64(c.pool.slots[f.oldest].deadline))
+		c.byDue.remove(f)
+		c.byTime.set(f, c.giveUpAt(f))
 		c.byStamp.set(f, c.pool.slots[f.ringAt(f.first)].stamp)
 	}
 }
 
-// release gives up the hole at the flow's head, or as much of it as the flow is
-// forced to, and counts it in lost.
-func (c *core) release(f *flow, lost *uint64) {
-	to := f.first
-	if f.forced > f.next && (f.inRing() == 0 || f.forced < to) {
-		to = f.forced
+// resettle brings the state of all waiting flows up to date after a setting has changed.
+func (c *core) resettle() {
+	c.scratch = append(append(c.scratch[:0], c.byTime.flows...), c.byDue.flows...)
+	for _, f := range c.scratch {
+		c.settle(f)
 	}
-	*lost += f.skipTo(to)
-	c.moved(f)
+	clear(c.scratch)
 }
 
-func (c *core) pop(now time.Time) (slotID, bool) {
-	c.tick(now)
-	for {
-		f := c.ready.head
-		switch {
-		case f == nil:
-			f, lost := c.releasable()
-			if f == nil {
-				return 0, false
-			}
-			c.release(f, lost)
-		case !f.isReady():
-			c.ready.drop()
-			c.settle(f)
-		case f.inRing() == 0 || f.first != f.next:
-			c.release(f, &c.stats.LostWindow)
-		default:
-			id := f.takeNext()
-			c.stats.Delivered++
-			c.stats.hold(time.Duration(c.now - c.pool.slots[id].at))
-			c.pool.unlink(f, id)
-			c.moved(f)
-			if !f.isReady() {
-				c.ready.drop()
-				c.settle(f)
-			}
-			return id, true
-		}
-	}
+// forget takes the flow out of the heaps.
+func (c *core) forget(f *flow) {
+	c.byTime.remove(f)
+	c.byStamp.remove(f)
+	c.byDue.remove(f)
 }
 
-// releasable returns a flow whose head hole is to be given up now, and the counter
-// for the reason.
-func (c *core) releasable() (*flow, *uint64) {
-	if len(c.byTime.flows) == 0 {
-		c.flushing = false
-		return nil, nil
-	}
-	if c.flushing {
-		return c.byTime.flows[0], &c.stats.LostFlush
-	}
-	if f := c.byStamp.flows[0]; f.keys[keyStamp] <= c.links.passed() {
-		return f, &c.stats.LostCertain
-	}
-	if f := c.byTime.flows[0]; f.keys[keyTime] <= uint64(c.now) {
-		return f, &c.stats.LostDeadline
-	}
-	if c.pool.used == c.window {
-		return c.byTime.flows[0], &c.stats.LostWindow
-	}
-	return nil, nil
-}
-
-func (c *core) nextDeadline() (time.Time, bool) {
-	if c.pool.used == 0 {
-		return time.Time{}, false
-	}
-	at := c.now
-	if c.ready.head == nil {
-		if f, _ := c.releasable(); f == nil {
-			at = int64(c.byTime.flows[0].keys[keyTime])
-		}
-	}
-	return c.epoch.Add(time.Duration(at)), true
+// isReady reports whether pop can take from the flow, or skip what it is forced to.
+func (c *core) isReady(f *flow) bool {
+	return f.isForced() || f.hasNext() && !c.early(c.firstDue(f))
 }

@@ -48,6 +48,35 @@
 // delivers it out of order. Orders delivered lately, the last 1024 before the next
 // of a flow, are remembered to drop duplicates.
 //
+// # Repair
+//
+// With [Buffer.SetRepair] the sender is given time to send again what was lost. A hole
+// whose loss is certain is kept open for that time from the moment at which it became
+// certain, which may be long before the hole came to the head of its flow, and a deadline
+// is that much later. These moments are remembered to within 1/64 of the time. A copy with
+// [Packet.Repaired] fills the hole; as it comes under its old stamp, and on any link, it
+// counts neither for the stamps nor for the delays of links.
+//
+// # Equalised delivery
+//
+// A flow over links of unequal delay is delivered in bunches: what the quick link brought
+// waits for what came by the slow one. A congestion control that models the path, such as
+// BBR, makes little use of such links. With [Buffer.SetTarget], a packet with
+// [Packet.Hold] does not leave before
+//
+//	arrival + (target - delay)
+//
+// which is when it would have come by a link whose delay is the target. What is behind
+// it in its flow waits, too. A hole in front of a packet that has to wait costs nothing,
+// so it is not given up before that packet is due. To wait for less than half a
+// millisecond is not worth a timer: what is due within that time goes at once. A repaired
+// packet is due with the first packet behind it. When the window is full, the packet that
+// is due first goes early, before any hole is given up. Packets without order, such as a
+// SYN, can be held in the same way with [Buffer.Delay].
+//
+// Nothing is held for longer than MaxHold, be it for its time, a hole, a repair or
+// packets before it.
+//
 // # Delays
 //
 // Delays are differences of two clocks and only differences between them count, so
@@ -74,6 +103,7 @@
 // # Limitations
 //
 // A link that reorders packets itself makes certain losses wrong: such packets are
-// late. Packets that are sent again under their old stamp are late as well if the
-// link that brings them, and all others, had passed it.
+// late. So are packets that are sent again under their old stamp, unless SetRepair makes
+// time for them. Duplicates are known by their order alone: two copies of a packet that
+// are given to Delay are both delivered.
 package reorder

@@ -30,8 +30,8 @@ type flow struct {
 	far    slotID
 	forced uint64
 
-	keys [2]uint64 // in the heaps
-	pos  [2]int    // in the heaps, -1 if not there
+	keys [numKeys]uint64 // in the heaps
+	pos  [numKeys]int    // in the heaps, -1 if not there
 
 	queued    bool // on the ready queue
 	nextReady *flow
@@ -47,7 +47,7 @@ func newFlow() *flow {
 	return &flow{
 		next:   orderSpace,
 		newest: position{order: orderSpace - 1},
-		pos:    [2]int{-1, -1},
+		pos:    [numKeys]int{-1, -1, -1},
 	}
 }
 
@@ -105,10 +105,11 @@ func (f *flow) inRing() int {
 	return f.held
 }
 
-// isReady reports whether pop can take from the flow, or skip what it is forced to.
-func (f *flow) isReady() bool {
-	return f.inRing() > 0 && f.first == f.next || f.held > 0 && f.forced > f.next
-}
+// isForced reports whether the flow must move on to make room for far.
+func (f *flow) isForced() bool { return f.held > 0 && f.forced > f.next }
+
+// hasNext reports whether the ring has the next packet.
+func (f *flow) hasNext() bool { return f.inRing() > 0 && f.first == f.next }
 
 // ringAt returns the packet with this order, which is not below next, or 0.
 func (f *flow) ringAt(order uint64) slotID {

@@ -3,21 +3,23 @@ package reorder
 const (
 	keyTime  = 0 // deadline of the hole, ns since the epoch
 	keyStamp = 1 // stamp of the first packet behind the hole
+	keyDue   = 2 // when the first packet is due, ns since the epoch
+	numKeys  = 3
 )
 
-// holeHeap is a heap of flows, the lowest key first, that knows where each flow is.
-type holeHeap struct {
+// flowHeap is a heap of flows, the lowest key first, that knows where each flow is.
+type flowHeap struct {
 	flows []*flow
-	key   int // keyTime or keyStamp
+	key   int // keyTime, keyStamp or keyDue
 }
 
-func (h *holeHeap) reset() {
+func (h *flowHeap) reset() {
 	clear(h.flows)
 	h.flows = h.flows[:0]
 }
 
 // set adds a flow or changes its key.
-func (h *holeHeap) set(f *flow, key uint64) {
+func (h *flowHeap) set(f *flow, key uint64) {
 	i := f.pos[h.key]
 	if i < 0 {
 		i = len(h.flows)
@@ -33,7 +35,7 @@ func (h *holeHeap) set(f *flow, key uint64) {
 }
 
 // remove takes a flow out, if it is there.
-func (h *holeHeap) remove(f *flow) {
+func (h *flowHeap) remove(f *flow) {
 	i := f.pos[h.key]
 	if i < 0 {
 		return
@@ -48,18 +50,18 @@ func (h *holeHeap) remove(f *flow) {
 	}
 }
 
-func (h *holeHeap) less(i, j int) bool {
+func (h *flowHeap) less(i, j int) bool {
 	return h.flows[i].keys[h.key] < h.flows[j].keys[h.key]
 }
 
-func (h *holeHeap) swap(i, j int) {
+func (h *flowHeap) swap(i, j int) {
 	h.flows[i], h.flows[j] = h.flows[j], h.flows[i]
 	h.flows[i].pos[h.key] = i
 	h.flows[j].pos[h.key] = j
 }
 
 // up reports whether it moved the flow at i.
-func (h *holeHeap) up(i int) bool {
+func (h *flowHeap) up(i int) bool {
 	start := i
 	for i > 0 && h.less(i, (i-1)/2) {
 		h.swap(i, (i-1)/2)
@@ -68,7 +70,7 @@ func (h *holeHeap) up(i int) bool {
 	return i != start
 }
 
-func (h *holeHeap) down(i int) {
+func (h *flowHeap) down(i int) {
 	for {
 		least := i
 		for child := 2*i + 1; child <= 2*i+2 && child < len(h.flows); child++ {

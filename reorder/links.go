@@ -62,12 +62,21 @@ func (l *links) setActive(link int, active bool) {
 	}
 }
 
+// relative returns a delay relative to the origin.
+func (l *links) relative(delay time.Duration) int64 {
+	d := int64(delay - l.origin)
+	if (d < 0) != (delay < l.origin) {
+		d = ^d // overflow: the other sign is the right one
+	}
+	return min(max(d, -maxDelay), maxDelay)
+}
+
 // arrived notes a packet and returns its delay relative to the origin.
 func (l *links) arrived(now int64, link int, stamp uint64, delay time.Duration) int64 {
 	if !l.hasOrigin {
 		l.origin, l.hasOrigin = delay, true
 	}
-	d := min(max(int64(delay-l.origin), -maxDelay), maxDelay)
+	d := l.relative(delay)
 	if uint(link) < maxLinks {
 		s := l.get(link)
 		s.stamp = max(s.stamp, stamp)

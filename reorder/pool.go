@@ -5,11 +5,14 @@ import "math/bits"
 // slotID names a slot; 0 names none.
 type slotID uint16
 
-// slot is a held packet. It is in its flow's list of arrivals.
+// slot is a held packet. It is in its flow's list of arrivals, or in the slotHeap; there
+// deadline is when it is due.
 type slot struct {
 	order, stamp   uint64
 	at, deadline   int64
+	sent           int64 // at minus the delay, which is relative to links.origin
 	older, younger slotID
+	timed          bool // not to be delivered before its time
 }
 
 // pool has the slots of all flows.
@@ -56,7 +59,7 @@ func (p *pool) link(f *flow, id slotID) {
 	f.held++
 }
 
-// unlink takes a slot from its flow and frees it.
+// unlink takes a slot from its flow.
 func (p *pool) unlink(f *flow, id slotID) {
 	s := &p.slots[id]
 	if s.older == 0 {
@@ -70,7 +73,11 @@ func (p *pool) unlink(f *flow, id slotID) {
 		p.slots[s.younger].older = s.older
 	}
 	f.held--
-	s.younger = p.free
+}
+
+// put frees a slot.
+func (p *pool) put(id slotID) {
+	p.slots[id].younger = p.free
 	p.free = id
 	p.used--
 }

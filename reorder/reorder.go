@@ -25,7 +25,7 @@ type Config struct {
 	// 32768 means 32768.
 	Window int
 
-	// MaxHold is the longest that a packet is held. 0 means 250 ms; a negative value
+	// MaxHold is the longest that a packet is held, for whatever reason. 0 means 250 ms; a negative value
 	// means that nothing is held, and every gap counts as lost at once.
 	MaxHold time.Duration
 
@@ -86,6 +86,15 @@ type Packet struct {
 	// Delay is the packet's one-way delay, with an offset that is arbitrary but the
 	// same for all links: receiver's clock minus sender's clock will do.
 	Delay time.Duration
+
+	// Hold asks for equalised delivery: not before the packet would have arrived had
+	// its delay been that of Buffer.SetTarget.
+	Hold bool
+
+	// Repaired marks a copy that the sender sent again, on whatever link, after the
+	// loss of the first. Its stamp proves nothing about the link and its delay, which
+	// is not used, nothing about the time the link takes.
+	Repaired bool
 }
 
 // A Verdict says what became of a pushed packet.

@@ -17,6 +17,10 @@ type scenario struct {
 	offset   time.Duration
 	window   int
 	inactive func(at time.Duration) int // link to take out at a time, -1 for none
+
+	hold   bool // deliver with this delay
+	target time.Duration
+	repair time.Duration // a lost packet comes so long after what shows the loss; 0 is never
 }
 
 type scenarioLink struct {
@@ -37,6 +41,7 @@ type result struct {
 	latency []time.Duration // added by the buffer, per delivered packet
 	late    []time.Duration // when late packets arrived
 	held    map[int]time.Duration
+	total   []time.Duration // from sending to delivery, per packet in order
 }
 
 func (r *result) quantile(q float64) time.Duration {
@@ -47,6 +52,14 @@ func (r *result) quantile(q float64) time.Duration {
 type packetSent struct {
 	Packet
 	sent, arrives time.Duration
+}
+
+// slowest returns the highest delay of any link.
+func (s scenario) slowest(at time.Duration) (d time.Duration) {
+	for _, l := range s.links {
+		d = max(d, l.delay(at))
+	}
+	return d
 }
 
 func (s scenario) run(t *testing.T) *result {
@@ -61,7 +74,7 @@ func (s scenario) run(t *testing.T) *result {
 		flow := i % s.flows
 		link := rng.IntN(len(s.links))
 		l := &s.links[link]
-		p := packetSent{Packet{Flow: flow, Order: uint16(order[flow]), Stamp: uint32(i) % (1 << 24), Link: link}, at, 0}
+		p := packetSent{Packet{Flow: flow, Order: uint16(order[flow]), Stamp: uint32(i) % (1 << 24), Link: link, Hold: s.hold}, at, 0}
 		order[flow]++
 		if l.dead != nil && l.dead(at) {
 			if s.inactive != nil && s.inactive(at) == link {
@@ -76,6 +89,13 @@ func (s scenario) run(t *testing.T) *result {
 		}
 		if rng.Float64() < l.loss {
 			r.lost++
+			if s.repair > 0 {
+				again := p
+				again.Repaired, again.Link = true, 0
+				again.arrives = at + s.slowest(at) + s.repair
+				again.Delay = s.links[0].delay(at) + s.offset
+				all = append(all, again)
+			}
 			continue
 		}
 		jitter := time.Duration(rng.Int64N(int64(l.jitter) + 1))
@@ -87,6 +107,8 @@ func (s scenario) run(t *testing.T) *result {
 	slices.SortStableFunc(all, func(a, b packetSent) int { return cmp.Compare(a.arrives, b.arrives) })
 
 	b := New[packetSent](Config{Window: s.window})
+	b.SetTarget(s.target+s.offset, s.hold)
+	b.SetRepair(s.repair)
 	for i := range s.links {
 		b.SetLink(i, true)
 	}
@@ -105,6 +127,7 @@ func (s scenario) run(t *testing.T) *result {
 			}
 			inOrder(p)
 			r.latency = append(r.latency, now-p.arrives)
+			r.total = append(r.total, now-p.sent)
 			r.held[p.Flow] = max(r.held[p.Flow], now-p.arrives)
 		}
 	}
@@ -130,6 +153,7 @@ func (s scenario) run(t *testing.T) *result {
 		case Next:
 			inOrder(p)
 			r.latency = append(r.latency, 0)
+			r.total = append(r.total, p.arrives-p.sent)
 		case Late:
 			r.late = append(r.late, p.arrives)
 		case Duplicate:

@@ -11,6 +11,10 @@ type Stats struct {
 	Delivered  uint64 // packets delivered in order, at once or later
 	Late       uint64 // packets delivered out of order, after they were given up
 	Duplicates uint64 // packets dropped because they had come before
+	Early      uint64 // packets held, if not only, because they came before their time
+
+	Repaired     uint64 // packets that a repair brought in time
+	RepairedLate uint64 // packets that a repair brought too late; they count as Late, too
 
 	// Orders given up, by reason. A packet that comes after all counts as Late, too.
 	LostCertain  uint64 // every active link has delivered a later packet
