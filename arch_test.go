@@ -72,10 +72,11 @@ var rules = []rule{
 	{dir: "internal/metric"},
 	{dir: "internal/path"},
 	{dir: "internal/prefix"},
+	{dir: "internal/gate", third: []string{xcrypto}},
 
 	{
 		dir:   "mlvpn",
-		ours:  slices.Concat(core, []string{"internal/wire", "internal/flow", "internal/pacing", "internal/metric", "internal/path", "internal/prefix"}),
+		ours:  slices.Concat(core, []string{"internal/wire", "internal/flow", "internal/pacing", "internal/metric", "internal/path", "internal/prefix", "internal/gate"}),
 		tests: []string{goleak, "link/linksim", "link/linktest", "scheduler/schedtest", "tun/tuntest"},
 	},
 

@@ -104,8 +104,14 @@ func ParseClose(body []byte) (Close, error) {
 // are skipped.
 type PathKind uint8
 
-// PathKindInfo is the kind of PathInfo; all others are reserved.
-const PathKindInfo PathKind = 0
+const (
+	// PathKindInfo is the kind of PathInfo.
+	PathKindInfo PathKind = 0
+	// PathKindChallenge asks for a PathKindResponse with the same Proof.
+	PathKindChallenge PathKind = 1
+	// PathKindResponse answers a PathKindChallenge.
+	PathKindResponse PathKind = 2
+)
 
 // TierNone says that the sender of a PathInfo will not use the path any more, and that
 // the receiver must not either.

@@ -10,7 +10,7 @@ const (
 	KindInit Kind = 1
 	// KindResponse is the answer, a Response.
 	KindResponse Kind = 2
-	// KindRetry is reserved.
+	// KindRetry asks for the first message again, with a token, a Retry.
 	KindRetry Kind = 3
 )
 
@@ -54,7 +54,8 @@ type Init struct {
 	Noise []byte
 	// Size is the length of the whole datagram. Append pads up to it; less than needed,
 	// or than MinInitSize, means as small as allowed. A RESP must not be longer.
-	Size  int
+	Size int
+	// Token is that of a Retry, or zero. mac1 does not cover it: see SetToken.
 	Token [TokenSize]byte
 	// MAC1 authenticates all that precedes it in the datagram.
 	MAC1 [MACSize]byte
@@ -124,15 +125,52 @@ func ParseResponse(b []byte) (Response, error) {
 	return Response{Mode: Mode(b[6]), Attempt: binary.BigEndian.Uint64(b[8:]), Noise: noise}, nil
 }
 
+// SetToken replaces the token of the INIT datagram b, which nothing else depends on.
+func SetToken(b []byte, token [TokenSize]byte) { copy(b[len(b)-TokenSize:], token[:]) }
+
+// Retry tells an initiator to prove that it receives at its address, by sending its
+// Init again with the token.
+type Retry struct {
+	Mode Mode
+	// Attempt is that of the Init.
+	Attempt uint64
+	Token   [TokenSize]byte
+}
+
+// RetrySize is the length of a RETRY datagram, in bytes.
+const RetrySize = HeaderSize + 8 + TokenSize
+
+// Append appends the datagram.
+func (m *Retry) Append(b []byte) []byte {
+	b = append(b, 0, 0, 0, 0, uint8(KindRetry), Version, uint8(m.Mode), 0)
+	b = binary.BigEndian.AppendUint64(b, m.Attempt)
+	return append(b, m.Token[:]...)
+}
+
+// ParseRetry parses a RETRY datagram. It does not allocate.
+func ParseRetry(b []byte) (m Retry, err error) {
+	switch err := parseHandshakeHeader(b); {
+	case err != nil:
+		return Retry{}, err
+	case Kind(b[4]) != KindRetry:
+		return Retry{}, ErrKind
+	case len(b) != RetrySize:
+		return Retry{}, ErrLength
+	}
+	m = Retry{Mode: Mode(b[6]), Attempt: binary.BigEndian.Uint64(b[8:])}
+	copy(m.Token[:], b[16:])
+	return m, nil
+}
+
 // HandshakeType tells what handshake message b is, without looking further than its
 // header. It returns false if b is none, or of another version, or of a mode or kind
-// that ML/1 does not have. KindRetry is such a kind until it is defined.
+// that ML/1 does not have.
 func HandshakeType(b []byte) (k Kind, m Mode, ok bool) {
 	if parseHandshakeHeader(b) != nil {
 		return 0, 0, false
 	}
 	k, m = Kind(b[4]), Mode(b[6])
-	return k, m, k == KindInit || k == KindResponse
+	return k, m, KindInit <= k && k <= KindRetry
 }
 
 func appendHandshake(b []byte, k Kind, m Mode, attempt uint64, noise []byte) []byte {

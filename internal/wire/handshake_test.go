@@ -51,6 +51,31 @@ func TestHandshakeRoundTrip(t *testing.T) {
 	}
 }
 
+func TestRetryRoundTrip(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for range 100 {
+		m := Retry{Mode: Mode(r.IntN(2)), Attempt: r.Uint64()}
+		copy(m.Token[:], randomBytes(r, TokenSize))
+		b := m.Append([]byte("before"))[len("before"):]
+		if got, err := ParseRetry(b); err != nil || got != m || len(b) != RetrySize {
+			t.Fatalf("have %+v, %v\nwant %+v", got, err, m)
+		}
+		if k, mode, ok := HandshakeType(b); k != KindRetry || mode != m.Mode || !ok {
+			t.Fatal(k, mode, ok)
+		}
+		init := (&Init{Noise: make([]byte, 96)}).Append(nil, nil)
+		want := bytes.Clone(init)
+		SetToken(init, m.Token)
+		if got, _, err := ParseInit(init); err != nil || got.Token != m.Token {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		SetToken(init, [TokenSize]byte{})
+		if !bytes.Equal(init, want) {
+			t.Fatal("a token changed more than the token")
+		}
+	}
+}
+
 // A mac1 that was computed before is kept: it does not cover the token.
 func TestInitKeepsMAC1(t *testing.T) {
 	m := Init{Noise: make([]byte, 96), MAC1: [MACSize]byte{1, 2, 3}, Token: [TokenSize]byte{4}}
@@ -61,7 +86,7 @@ func TestInitKeepsMAC1(t *testing.T) {
 
 func TestHandshakeTypeRefuses(t *testing.T) {
 	for _, b := range [][]byte{
-		nil, make([]byte, 7), {0, 0, 0, 1, 1, 1, 0, 0}, {0, 0, 0, 0, 0, 1, 0, 0}, {0, 0, 0, 0, 3, 1, 0, 0},
+		nil, make([]byte, 7), {0, 0, 0, 1, 1, 1, 0, 0}, {0, 0, 0, 0, 0, 1, 0, 0}, {0, 0, 0, 0, 4, 1, 0, 0},
 		{0, 0, 0, 0, 1, 2, 0, 0}, {0, 0, 0, 0, 1, 1, 2, 0}, {0, 0, 0, 0, 1, 1, 0, 1},
 	} {
 		if k, m, ok := HandshakeType(b); ok {
@@ -85,6 +110,7 @@ func TestParseHandshakeAllocs(t *testing.T) {
 			HandshakeType(b)
 			ParseInit(b)
 			ParseResponse(b)
+			ParseRetry(b)
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)

@@ -44,7 +44,16 @@ func describeFrame(f Frame) (string, error) {
 	case TypeClose:
 		c, err := ParseClose(f.Body)
 		return fmt.Sprintf("CLOSE reason=%d retry_ms=%d", c.Reason, c.RetryMillis), err
+	case TypeRekey:
+		r, err := ParseRekey(f.Body)
+		if errors.Is(err, ErrKind) {
+			return fmt.Sprintf("REKEY kind=%d body=%x", f.Body[0], f.Body), nil
+		}
+		return fmt.Sprintf("REKEY kind=%d epoch=%d noise=%x", r.Kind, r.Epoch, r.Noise), err
 	case TypePath:
+		if k, proof, err := ParseProof(f.Body); !errors.Is(err, ErrKind) {
+			return fmt.Sprintf("PATH kind=%d proof=%x", k, proof), err
+		}
 		p, err := ParsePathInfo(f.Body)
 		if errors.Is(err, ErrKind) {
 			return fmt.Sprintf("PATH kind=%d body=%x", f.Body[0], f.Body), nil
@@ -60,6 +69,12 @@ func describeHandshake(b []byte) ([]string, error) {
 			return nil, err
 		}
 		return []string{fmt.Sprintf("INIT mode=%d attempt=%016x noise=%x size=%d mac1=%x token=%x", m.Mode, m.Attempt, m.Noise, m.Size, m.MAC1, m.Token)}, nil
+	}
+	if m, err := ParseRetry(b); !errors.Is(err, ErrKind) {
+		if err != nil {
+			return nil, err
+		}
+		return []string{fmt.Sprintf("RETRY mode=%d attempt=%016x token=%x", m.Mode, m.Attempt, m.Token)}, nil
 	}
 	m, err := ParseResponse(b)
 	if err != nil {
@@ -184,12 +199,26 @@ func naiveFrame(b *bits) string {
 	case 3:
 		line = fmt.Sprintf("CLOSE reason=%d retry_ms=%d", f.number(8), f.number(32))
 	case 4:
-		if kind := f.number(8); kind != 0 {
+		kind := f.number(8)
+		if kind == 1 || kind == 2 {
+			line = fmt.Sprintf("PATH kind=%d proof=%x", kind, f.bytes(16))
+			break
+		}
+		if kind != 0 {
 			b.must(!f.bad)
 			return fmt.Sprintf("PATH kind=%d body=%x", kind, body)
 		}
 		line = fmt.Sprintf("PATH kind=0 tier=%d weight=%d name=", f.number(8), f.number(64))
 		line += naiveName(f, f.left(), 32)
+	case 8:
+		kind := f.number(8)
+		if kind == 0 || kind > 3 {
+			b.must(!f.bad)
+			return fmt.Sprintf("REKEY kind=%d body=%x", kind, body)
+		}
+		epoch, n := f.number(32), f.left()
+		b.must(n <= 1152 && (kind != 3 || n == 0))
+		line = fmt.Sprintf("REKEY kind=%d epoch=%d noise=%x", kind, epoch, f.bytes(n))
 	default:
 		return fmt.Sprintf("TYPE %02x body=%x", t, body)
 	}
@@ -215,6 +244,13 @@ func naiveHandshake(p []byte) ([]string, error) {
 	b.must(mode == 0 || mode == 1)
 	b.zeros(8)
 	attempt := b.number(64)
+	if kind == 3 {
+		token := b.bytes(32)
+		if b.bad || b.left() != 0 {
+			return nil, errNaive
+		}
+		return []string{fmt.Sprintf("RETRY mode=%d attempt=%016x token=%x", mode, attempt, token)}, nil
+	}
 	n := int(b.number(16))
 	b.must(n <= 1152)
 	noise := b.bytes(n)

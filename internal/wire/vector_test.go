@@ -69,8 +69,8 @@ type form struct {
 func forms() map[string]form {
 	return map[string]form{
 		"header":    {"header.txt", 3, describeHeader, naiveHeader, reencodeHeader},
-		"plaintext": {"frames.txt", 35, describePlaintext, naivePlaintext, reencodePlaintext},
-		"handshake": {"handshake.txt", 24, describeHandshake, naiveHandshake, reencodeHandshake},
+		"plaintext": {"frames.txt", 47, describePlaintext, naivePlaintext, reencodePlaintext},
+		"handshake": {"handshake.txt", 28, describeHandshake, naiveHandshake, reencodeHandshake},
 		"params":    {"params.txt", 41, describeParams, naiveParams, reencodeParams},
 	}
 }
@@ -104,6 +104,14 @@ func reencodePlaintext(p []byte) (out []byte) {
 			v, _ := ParseClose(f.Body)
 			out = AppendClose(out, v)
 		default:
+			if v, err := ParseRekey(f.Body); f.Type == TypeRekey && err == nil {
+				out = AppendRekey(out, &v)
+				continue
+			}
+			if k, v, err := ParseProof(f.Body); f.Type == TypePath && err == nil {
+				out = AppendProof(out, k, v)
+				continue
+			}
 			if v, err := ParsePathInfo(f.Body); f.Type == TypePath && err == nil {
 				out = AppendPathInfo(out, v)
 				continue
@@ -117,6 +125,9 @@ func reencodePlaintext(p []byte) (out []byte) {
 func reencodeHandshake(b []byte) []byte {
 	if m, _, err := ParseInit(b); err == nil {
 		return m.Append(nil, nil)
+	}
+	if m, err := ParseRetry(b); err == nil {
+		return m.Append(nil)
 	}
 	m, _ := ParseResponse(b)
 	return m.Append(nil)
