@@ -29,8 +29,10 @@ type tap struct {
 	links   []*tapLink
 	sockets []*tapSocket
 	log     []recorded
-	strays  int                             // datagrams sent to addresses of no link
+	strays  int                             // datagrams sent to addresses of no link, RETRYs aside
 	hold    func(up bool, data []byte) bool // if not nil and true, the datagram does not arrive
+
+	strayRetries int
 }
 
 // A recorded datagram is one that an end sent.
@@ -153,7 +155,11 @@ func (s *tapSocket) SendTo(pkts [][]byte, to link.Addr) (int, error) {
 		switch {
 		case to != s.tap.link(s.line).addr:
 			s.tap.mu.Lock()
-			s.tap.strays++
+			if kindOf(pkt) == "RETRY" {
+				s.tap.strayRetries++
+			} else {
+				s.tap.strays++
+			}
 			s.tap.mu.Unlock()
 		case arrives:
 			s.tap.toClient(s.line, pkt)
@@ -287,14 +293,16 @@ func (tp *tap) link(i int) *tapLink {
 type snapshot struct {
 	client, server         Stats
 	cdev, sdev             tuntest.Stats
-	sent, strays           int
+	sent, strays, retries  int // not counting RETRYs, nor their strays; those
 	clientDrop, serverDrop Drops
 }
 
 // look takes a snapshot of a quiet world.
 func (v *victim) look() snapshot {
 	synctest.Wait()
-	s := snapshot{client: v.client.Stats(), server: v.server.Stats(), cdev: v.cdev.Stats(), sdev: v.sdev.Stats(), sent: v.tap.count()}
+	s := snapshot{client: v.client.Stats(), server: v.server.Stats(), cdev: v.cdev.Stats(), sdev: v.sdev.Stats()}
+	s.retries = len(v.tap.sent(func(r *recorded) bool { return kindOf(r.data) == "RETRY" }))
+	s.sent = v.tap.count() - s.retries
 	v.tap.mu.Lock()
 	s.strays = v.tap.strays
 	v.tap.mu.Unlock()
@@ -311,8 +319,8 @@ func (v *victim) look() snapshot {
 	return s
 }
 
-// unchanged fails the test if anything but drop counters has changed since before. It
-// returns what was dropped.
+// unchanged fails the test if anything but drop counters has changed since before, or
+// anything but RETRYs was sent. It returns what was dropped.
 func (v *victim) unchanged(what string, before snapshot) (client, server Drops) {
 	v.t.Helper()
 	after := v.look()
@@ -412,10 +420,7 @@ const (
 // kindOf tells what a recorded datagram is, by what is visible and by its size.
 func kindOf(data []byte) string {
 	if k, _, ok := wire.HandshakeType(data); ok {
-		if k == wire.KindInit {
-			return "INIT"
-		}
-		return "RESP"
+		return [...]string{"", "INIT", "RESP", "RETRY"}[k]
 	}
 	switch len(data) {
 	case pingSize:
@@ -429,6 +434,29 @@ func kindOf(data []byte) string {
 		return "DATA"
 	}
 	return "PING+INFO"
+}
+
+// hasToken reports whether an INIT has a token.
+func hasToken(init []byte) bool {
+	return !bytes.Equal(init[len(init)-wire.TokenSize:], make([]byte, wire.TokenSize))
+}
+
+// proved returns an INIT with the token that the server gives an address for it.
+func (v *victim) proved(init []byte, line int, from link.Addr) []byte {
+	v.t.Helper()
+	start := v.tap.count()
+	init = slices.Clone(init)
+	wire.SetToken(init, [wire.TokenSize]byte{})
+	v.tap.toServer(line, from, init)
+	synctest.Wait()
+	for _, r := range v.tap.sent(nil)[start:] {
+		if m, err := wire.ParseRetry(r.data); err == nil && !r.up {
+			wire.SetToken(init, m.Token)
+			return init
+		}
+	}
+	v.t.Fatal("the server did not answer an INIT without a token")
+	return nil
 }
 
 // capture lets each end send the other one datagram of each kind that does not
@@ -630,12 +658,14 @@ func testCloseFlips(t *testing.T) {
 func TestHandshakeFlips(t *testing.T) { synctest.Test(t, testHandshakeFlips) }
 
 // Every flipped bit of an INIT and of a RESP, before the real one arrives, makes them
-// void. The token alone is ignored.
+// void. A token is not a part of the message, and worth nothing with a bit flipped.
 func testHandshakeFlips(t *testing.T) {
-	v := newVictim(t, victimConfig{lines: 1, hold: func(up bool, data []byte) bool { return true }})
+	v := newVictim(t, victimConfig{lines: 1, hold: func(up bool, data []byte) bool {
+		return kindOf(data) == "RESP" || kindOf(data) == "INIT" && hasToken(data)
+	}})
 	defer v.close()
 	v.sleep(100 * time.Millisecond)
-	inits := v.tap.sent(func(r *recorded) bool { return kindOf(r.data) == "INIT" })
+	inits := v.tap.sent(func(r *recorded) bool { return kindOf(r.data) == "INIT" && hasToken(r.data) })
 	if len(inits) == 0 {
 		t.Fatal("the client sent no INIT")
 	}
@@ -657,17 +687,24 @@ func testHandshakeFlips(t *testing.T) {
 	if len(resps) != 1 {
 		t.Fatalf("the server answered %d times", len(resps))
 	}
-	// Copies of the INIT get the same answer while the session is pending, whatever
-	// their token.
-	tokens := 0
-	for bit := covered; bit < covered+20; bit++ {
+	// Copies of the INIT get the same answer while the session is pending, those with
+	// another token a RETRY.
+	const copies = 20
+	retries := v.look().retries
+	for bit := covered; bit < 8*len(init.data); bit++ {
 		v.tap.replay(flip(init, bit))
-		tokens++
+	}
+	synctest.Wait()
+	for range copies {
+		v.tap.replay(init)
 	}
 	synctest.Wait()
 	again := v.tap.sent(func(r *recorded) bool { return kindOf(r.data) == "RESP" })
-	if len(again) != 1+tokens {
-		t.Errorf("the server answered %d copies %d times", tokens, len(again)-1)
+	if len(again) != 1+copies {
+		t.Errorf("the server answered %d copies %d times", copies, len(again)-1)
+	}
+	if n := v.look().retries - retries; n != 8*wire.TokenSize {
+		t.Errorf("%d of %d copies with another token got a RETRY", n, 8*wire.TokenSize)
 	}
 	for _, r := range again {
 		if !bytes.Equal(r.data, resps[0].data) {
@@ -738,16 +775,19 @@ func testReplays(t *testing.T) {
 			}
 		}},
 	} {
-		before := v.look()
+		before, stray := v.look(), v.tap.strayRetries
 		for i, r := range log {
 			x.send(r)
 			v.pause(i)
 		}
 		client, server := v.unchanged(x.what, before)
-		if n := total(client) + total(server); n != uint64(len(log)) {
+		if n := total(client) + total(server) + uint64(v.tap.strayRetries-stray); n != uint64(len(log)) {
 			t.Errorf("%s: of %d datagrams %d were counted: client %+v, server %+v", x.what, len(log), n, client, server)
 		}
-		if strings.HasPrefix(x.what, "replay") && (server.ReplayedInits == 0 || server.Replayed == 0 || client.Replayed == 0 || client.Refused == 0) {
+		if (x.what == "replay") != (server.ReplayedInits > 0) {
+			t.Errorf("%s: %d replayed INITs: only those from where they were sent first have a token", x.what, server.ReplayedInits)
+		}
+		if strings.HasPrefix(x.what, "replay") && (server.Replayed == 0 || client.Replayed == 0 || client.Refused == 0) {
 			t.Errorf("%s: drops: client %+v, server %+v", x.what, client, server)
 		}
 	}
@@ -769,8 +809,8 @@ func testReplays(t *testing.T) {
 	}
 	v.works("after replays in the next session")
 
-	// A server with the same keys that knows nothing of before. An INIT is taken for
-	// a first one, and answered, but its session never carries anything.
+	// A server with the same keys that knows nothing of before. Tokens are void, too, so
+	// that all an INIT gets is a RETRY.
 	log = v.tap.sent(nil)
 	v.stopServer()
 	v.tap.renewSockets()
@@ -794,9 +834,12 @@ func testReplays(t *testing.T) {
 	if after.sdev != before.sdev || after.cdev != before.cdev {
 		t.Error("replays after the server's restart were delivered")
 	}
-	answers := v.tap.sent(func(r *recorded) bool { return !r.up })[0:]
-	for _, r := range answers[len(answers)-(after.sent-before.sent):] {
-		if kindOf(r.data) != "RESP" {
+	if after.sent != before.sent {
+		t.Errorf("%d datagrams were sent in answer to replays after the server's restart", after.sent-before.sent)
+	}
+	answers := v.tap.sent(func(r *recorded) bool { return !r.up })
+	for _, r := range answers[len(answers)-(after.retries-before.retries):] {
+		if kindOf(r.data) != "RETRY" {
 			t.Errorf("the answer to a replayed INIT is a %s", kindOf(r.data))
 		}
 	}
@@ -810,8 +853,8 @@ func testReplays(t *testing.T) {
 
 func TestReplayedInit(t *testing.T) { synctest.Test(t, testReplayedInit) }
 
-// An INIT that the client gave up, replayed once the session works, is answered at
-// most, and the session goes on.
+// An INIT that the client gave up, replayed once the session works, even with a token
+// of its own, is answered at most, and the session goes on.
 func testReplayedInit(t *testing.T) {
 	hold := func(up bool, data []byte) bool { return true }
 	v := newVictim(t, victimConfig{lines: 1, hold: hold})
@@ -825,11 +868,11 @@ func testReplayedInit(t *testing.T) {
 	foreign := link.Addr{Remote: netip.MustParseAddrPort("192.0.2.66:666")}
 	sent := v.tap.count()
 	for _, r := range old {
-		v.tap.toServer(0, foreign, r.data)
+		v.tap.toServer(0, foreign, v.proved(r.data, 0, foreign))
 		synctest.Wait()
 	}
 	for _, r := range v.tap.sent(nil)[sent:] {
-		if kindOf(r.data) != "RESP" {
+		if kindOf(r.data) != "RESP" && kindOf(r.data) != "RETRY" {
 			t.Errorf("the answer to a replayed INIT is a %s", kindOf(r.data))
 		}
 	}
@@ -847,7 +890,7 @@ func testReplayedInit(t *testing.T) {
 func TestForwardedOnce(t *testing.T) { synctest.Test(t, testForwardedOnce) }
 
 // A datagram that is stopped and delivered from another address is authentic and
-// moves the link there (SPEC.md, section 10.2), until the next one from the client.
+// moves the link there (SPEC.md, section 10.1), until the next one from the client.
 func testForwardedOnce(t *testing.T) {
 	v := newVictim(t, victimConfig{lines: 1})
 	defer v.close()
@@ -1082,8 +1125,9 @@ func newRogue(t *testing.T, v *victim, key crypto.PrivateKey, links int) *rogue 
 	m := wire.Init{Attempt: 1, Noise: noise}
 	macKey := crypto.MAC1Key(v.sc.Key.Public())
 	r := &rogue{t: t, tap: v.tap, addr: link.Addr{Remote: netip.MustParseAddrPort("192.0.2.66:666")}}
+	data := v.proved(m.Append(nil, func(covered []byte) [16]byte { return crypto.MAC1(macKey, covered) }), 0, r.addr)
 	start := v.tap.count()
-	v.tap.toServer(0, r.addr, m.Append(nil, func(covered []byte) [16]byte { return crypto.MAC1(macKey, covered) }))
+	v.tap.toServer(0, r.addr, data)
 	synctest.Wait()
 	sent := v.tap.sent(nil)[start:]
 	if len(sent) == 0 {
@@ -1438,22 +1482,39 @@ func testHandshakeFlood(t *testing.T) {
 			noise[j] = byte(rng.Uint32())
 		}
 		m := wire.Init{Attempt: uint64(i), Noise: noise}
-		v.tap.toServer(0, v.tap.link(0).addr, m.Append(nil, func(covered []byte) [16]byte { return crypto.MAC1(macKey, covered) }))
+		from := v.tap.link(0).addr
+		from.Remote = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 1)
+		data := m.Append(nil, func(covered []byte) [16]byte { return crypto.MAC1(macKey, covered) })
+		v.tap.toServer(0, from, data) // which gets a RETRY
+		parsed, covered, _ := wire.ParseInit(data)
+		if err := v.server.e.callReceiver(func() {
+			r := &v.server.e.receiver
+			for p := range v.server.e.life.ports {
+				parsed.Token = r.door.tokens.Issue(time.Now(), source(p, from), covered)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		wire.SetToken(data, parsed.Token)
+		v.tap.toServer(0, from, data)
 		synctest.Wait()
 	}
 	box := &v.server.e.sender.box
 	box.mu.Lock()
-	waiting := 0
+	waiting, retries := 0, 0
 	for i := range box.msgs {
-		if box.msgs[i].kind == msgHandshake {
+		switch box.msgs[i].kind {
+		case msgHandshake:
 			waiting++
+		case msgRetry:
+			retries++
 		}
 	}
 	box.mu.Unlock()
 	close(idle)
 	synctest.Wait()
-	if waiting > maxHandshakes {
-		t.Errorf("%d handshakes wait for the sender, want at most %d", waiting, maxHandshakes)
+	if waiting != maxHandshakes || retries != maxRetries {
+		t.Errorf("%d handshakes and %d RETRYs wait for the sender, want %d and %d", waiting, retries, maxHandshakes, maxRetries)
 	}
 	if d := v.server.Stats().Drops; d.Flooded == 0 {
 		t.Errorf("drops %+v: none was counted as flooded", d)
@@ -1500,10 +1561,10 @@ func testPendingSurvivesReplay(t *testing.T) {
 	if len(inits) == 0 {
 		t.Fatal("there was no second attempt")
 	}
-	v.tap.replay(inits[0])
+	v.tap.toServer(0, v.tap.link(0).addr, v.proved(inits[0].data, 0, v.tap.link(0).addr))
 	synctest.Wait()
 	resps := v.tap.sent(func(r *recorded) bool { return kindOf(r.data) == "RESP" })
-	v.tap.replay(old)
+	v.tap.toServer(0, v.tap.link(0).addr, v.proved(old.data, 0, v.tap.link(0).addr))
 	synctest.Wait()
 	v.tap.filter(nil)
 	v.tap.replay(resps[0])
@@ -1521,6 +1582,7 @@ func testHandshakesAreForgotten(t *testing.T) {
 	mallory := crypto.GeneratePrivateKey()
 	v := newVictim(t, victimConfig{lines: 1, server: func(c *ServerConfig) {
 		c.Clients = append(c.Clients, Peer{Name: "mallory", Key: mallory.Public()})
+		c.Handshakes.SourceBurst = 1000
 	}})
 	defer v.close()
 	v.sleep(time.Second)

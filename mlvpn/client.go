@@ -209,9 +209,7 @@ func (c *Client) advance(now time.Time) time.Time {
 	a := c.attempt
 	if !now.Before(a.next) {
 		for _, p := range a.links {
-			if err := c.e.sender.sendHandshake(p, link.Addr{}, a.init); err != nil {
-				c.e.log.Debug("sending a handshake failed", "link", p.cfg.Name, "err", err)
-			}
+			c.sendInit(now, p)
 		}
 		pause := min(firstRetry<<min(a.tries, 10), maxRetry)
 		a.tries++
@@ -261,6 +259,7 @@ func (c *Client) begin(now time.Time) error {
 		initiator: initiator,
 		own:       s.allocate(max(minLinks, len(c.links))),
 		links:     slices.Clone(c.links),
+		tokens:    make(map[*port]retryToken),
 		started:   now,
 		next:      now,
 	}
@@ -305,8 +304,38 @@ func (c *Client) restart() {
 	}
 }
 
-// handshake implements side: a RESP may have arrived.
+// sendInit sends the attempt's INIT on a link, with the token that the server has asked
+// for there.
+func (c *Client) sendInit(now time.Time, p *port) {
+	a := c.attempt
+	t := a.tokens[p]
+	if now.Sub(t.at) > tokenFor {
+		t.token = [wire.TokenSize]byte{}
+	}
+	wire.SetToken(a.init, t.token)
+	if err := c.e.sender.sendHandshake(p, link.Addr{}, a.init); err != nil {
+		c.e.log.Debug("sending a handshake failed", "link", p.cfg.Name, "err", err)
+	}
+}
+
+// retry is told that a RETRY may have arrived.
+func (c *Client) retry(now time.Time, m *senderMsg) {
+	a := c.attempt
+	r, err := wire.ParseRetry(m.data)
+	if err != nil || a == nil || r.Attempt != a.id || a.tokens[m.port].count == maxTokens || !slices.Contains(a.links, m.port) {
+		c.e.sender.count.refused++
+		return
+	}
+	a.tokens[m.port] = retryToken{token: r.Token, at: now, count: a.tokens[m.port].count + 1}
+	c.sendInit(now, m.port)
+}
+
+// handshake implements side: a RETRY or a RESP may have arrived.
 func (c *Client) handshake(now time.Time, m *senderMsg) {
+	if kind, _, _ := wire.HandshakeType(m.data); kind == wire.KindRetry {
+		c.retry(now, m)
+		return
+	}
 	s, a := &c.e.sender, c.attempt
 	r, err := wire.ParseResponse(m.data)
 	if err != nil || a == nil || r.Attempt != a.id {

@@ -96,6 +96,9 @@ type ServerConfig struct {
 	// Clients are the clients known from the start. A server that authenticates by
 	// password has none and serves whoever knows it.
 	Clients []Peer
+
+	// Handshakes bounds the handshakes that are worked on, whoever asks for them.
+	Handshakes HandshakeLimit
 }
 
 // A Peer is a client that a server lets in.

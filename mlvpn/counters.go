@@ -6,9 +6,11 @@ import "time"
 // holds it. Stats turns them into its exported form.
 
 type senderCounters struct {
-	noRoute uint64 // packets from the device that no session takes
-	replays uint64 // INITs seen before
-	refused uint64 // handshakes that were not authentic or not allowed
+	noRoute  uint64 // packets from the device that no session takes
+	replays  uint64 // INITs seen before
+	flooded  uint64 // INITs beyond what the worker can deal with
+	computed uint64 // INITs that it has dealt with
+	refused  uint64 // handshakes that were not authentic or not allowed
 }
 
 type sessionSendCounters struct {

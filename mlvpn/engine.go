@@ -30,7 +30,9 @@ type engine struct {
 	bufs    int       // size of a packet buffer, in bytes
 	born    time.Time
 
-	handshakes atomic.Int32 // handshake datagrams that wait for the sender
+	handshakes atomic.Int32  // handshake datagrams that wait for the sender
+	retries    atomic.Int32  // RETRYs that do
+	ports      atomic.Uint32 // how many there have been
 
 	sender   sender   // owned by the sender goroutine
 	receiver receiver // owned by the receiver goroutine
@@ -41,7 +43,8 @@ type engine struct {
 // side is what differs between a client and a server. Its methods are called by the
 // sender goroutine.
 type side interface {
-	// handshake deals with a handshake datagram whose mac1, if it has one, is right.
+	// handshake deals with a handshake datagram that may be authentic: an INIT has the
+	// right mac1 and a token.
 	handshake(now time.Time, m *senderMsg)
 	// route returns the sessions that a packet from the device goes to, appended to
 	// dst.
@@ -118,6 +121,8 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	l.started = true
 	l.ctx, l.cancel = context.WithCancel(ctx)
+	jobs := make(chan func() func(time.Time), maxJobs)
+	e.sender.jobs = jobs
 	for p := range l.ports {
 		e.startPort(p)
 	}
@@ -132,6 +137,7 @@ func (e *engine) run(ctx context.Context) error {
 	l.readers.Go(e.readDevice)
 	l.loops.Go(func() { e.receiver.run(l.ctx) })
 	l.loops.Go(func() { e.sender.run(l.ctx) })
+	l.loops.Go(func() { e.sender.workOff(l.ctx, jobs) })
 
 	<-l.ctx.Done()
 	// The sender says goodbye over the links before they are closed. Closing is what

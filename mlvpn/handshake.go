@@ -77,7 +77,7 @@ type initRecord struct {
 }
 
 const (
-	initLogSize = 4096
+	initLogSize = 8192
 	// maxAnswers bounds the answers to one INIT: one for each link, and some more.
 	maxAnswers = 2 * wire.MaxLinks
 )
@@ -103,12 +103,25 @@ type attempt struct {
 	init      []byte // the datagram, sent again as it is
 	own       []uint32
 	links     []*port // by position in own
+	tokens    map[*port]retryToken
 	started   time.Time
 	next      time.Time // when to send again
 	tries     int
 }
 
+// A retryToken is what the server has asked for on one link.
+type retryToken struct {
+	token [wire.TokenSize]byte
+	at    time.Time
+	count int // how many there have been
+}
+
 const (
+	// tokenFor is how long a token is sent along. The server's may last longer.
+	tokenFor = 8 * time.Second
+	// maxTokens bounds the RETRYs of one attempt that are followed at once, by link:
+	// anybody on the way can send some.
+	maxTokens = 8
 	// attemptFor is how long one INIT is repeated before a fresh one takes its place.
 	attemptFor = 10 * time.Second
 	// INITs are repeated after firstRetry, then at doubling intervals up to maxRetry.

@@ -13,9 +13,8 @@ type keys struct {
 	number  uint32 // in the epoch: each rekeying has a higher one
 	secrets *crypto.Secrets
 	aead    crypto.AEAD
-	own     []uint32  // by link: the receiver indices that we want to see
-	peer    []uint32  // by link: those that the peer wants to see
-	expires time.Time // of replaced keys: when they are forgotten
+	own     []uint32 // by link: the receiver indices that we want to see
+	peer    []uint32 // by link: those that the peer wants to see
 }
 
 // all returns every set of keys that an epoch has.
@@ -56,7 +55,6 @@ func (p *pathState) newSealer(k *keys) (sealer, error) {
 type inboundKeys struct {
 	*keys
 	openers []opener // by link; nil where nothing has arrived
-	proved  bool     // something was opened with them: the peer has them
 }
 
 // An inboundSlot is what a receiver index stands for.

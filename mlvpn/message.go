@@ -23,7 +23,7 @@ type senderMsg struct {
 	highest  uint32
 	learned  hostAddr
 
-	data []byte // msgHandshake: the datagram, owned by the message
+	data []byte // msgHandshake, msgRetry: the datagram, owned by the message
 	call func(now time.Time)
 	err  error
 }
@@ -33,6 +33,7 @@ type msgKind uint8
 const (
 	msgCall      msgKind = iota // run call
 	msgHandshake                // a handshake datagram
+	msgRetry                    // a RETRY to send
 	msgPortGone                 // a port's reader has ended
 	msgHeard                    // a path's first packet, or a new address of it
 	msgPing

@@ -12,12 +12,13 @@ import (
 // A port is where datagrams leave and arrive: a link, or a socket that many peers
 // share. It hides the difference.
 type port struct {
-	cfg  LinkConfig    // the name is constant, the rest owned by the sender
-	link link.Link     // or
-	sock link.Socket   // one of the two
-	id   LinkID        // of a client's link
-	from *acceptor     // of a link that a listener has accepted
-	gone chan struct{} // closed when the reader has ended; nil before it starts; guarded by life.mu
+	cfg    LinkConfig    // the name is constant, the rest owned by the sender
+	link   link.Link     // or
+	sock   link.Socket   // one of the two
+	id     LinkID        // of a client's link
+	from   *acceptor     // of a link that a listener has accepted
+	serial uint32        // constant once added: tells it from other ports of the engine
+	gone   chan struct{} // closed when the reader has ended; nil before it starts; guarded by life.mu
 
 	traffic *traffic // shared by all ports that stand for one link, socket or listener
 }
@@ -114,6 +115,7 @@ func (e *engine) addPort(p *port) error {
 		p.close()
 		return ErrClosed
 	}
+	p.serial = e.ports.Add(1)
 	l.ports[p] = struct{}{}
 	if l.started {
 		e.startPort(p)

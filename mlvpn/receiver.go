@@ -26,6 +26,7 @@ type receiver struct {
 
 	paths  map[uint32]inboundSlot // by our receiver index
 	macKey [32]byte               // of INITs to this end; constant once running
+	door   *doorkeeper            // on a server; constant
 	timers timers[*epoch]         // epochs that hold packets
 	hosts  map[hostAddr]*Session  // inner hosts and where they were seen last
 	owners prefix.Table[*account] // inner prefixes of clients that are known by key
@@ -195,7 +196,7 @@ func (r *receiver) process(now time.Time, b *portBatch) {
 func (r *receiver) handshake(now time.Time, datagram []byte, on *port, from link.Addr) {
 	kind, mode, ok := wire.HandshakeType(datagram)
 	switch {
-	case !ok, kind != r.e.expects, kind == wire.KindResponse && mode != r.e.cfg.mode():
+	case !ok, (kind == wire.KindInit) != (r.e.expects == wire.KindInit), kind != wire.KindInit && mode != r.e.cfg.mode():
 		r.count.malformed++
 		return
 	case kind == wire.KindInit:
@@ -209,6 +210,14 @@ func (r *receiver) handshake(now time.Time, datagram []byte, on *port, from link
 			return
 		case !crypto.VerifyMAC1(r.macKey, covered, m.MAC1):
 			r.refuse(now, on, from, "the sender has another password or another server key")
+			return
+		}
+		switch r.door.judge(now, &m, covered, on, from) {
+		case unproved:
+			r.retry(now, &m, covered, on, from)
+			return
+		case tooMany:
+			r.count.flooded++
 			return
 		}
 	}

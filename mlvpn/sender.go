@@ -19,6 +19,7 @@ type sender struct {
 
 	box     mailbox[senderMsg]
 	packets chan *deviceBatch
+	jobs    chan<- func() func(now time.Time) // of the worker; nil before Run
 
 	classify classifier
 	rules    []Rule
@@ -123,6 +124,10 @@ func (s *sender) handle(now time.Time, m *senderMsg) {
 	case msgHandshake:
 		s.e.handshakes.Add(-1)
 		s.e.side.handshake(now, m)
+		return
+	case msgRetry:
+		s.e.retries.Add(-1)
+		s.sendHandshake(m.port, m.addr, m.data)
 		return
 	case msgPortGone:
 		s.portGone(now, m.port, m.err)

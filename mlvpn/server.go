@@ -3,7 +3,6 @@ package mlvpn
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,7 +26,8 @@ type Server struct {
 	sessions  map[identity]*Session
 	routes    routes
 	inits     initLog
-	refusedAt time.Time // when a refused handshake was last logged
+	working   map[initHash]*initWork // INITs that the worker deals with
+	refusedAt time.Time              // when a refused handshake was last logged
 }
 
 // NewServer checks cfg and returns a Server without sockets. It starts nothing: Run
@@ -47,6 +47,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	v.e = newEngine(cfg.Config, v)
 	v.e.learn, v.e.expects = true, wire.KindInit
+	v.e.receiver.door = newDoorkeeper(v.e.born, cfg.Handshakes)
 	if cfg.password() {
 		v.e.receiver.macKey = crypto.MAC1PasswordKey(cfg.PasswordKey)
 	} else {
@@ -85,46 +86,6 @@ func (v *Server) AddListener(l link.Listener, cfg LinkConfig) error {
 	return v.e.addAcceptor(&acceptor{cfg: cfg, l: l, traffic: newTraffic()})
 }
 
-// handshake implements side: an INIT from somebody who knows this server's key, or the
-// password, has arrived.
-func (v *Server) handshake(now time.Time, m *senderMsg) {
-	s := &v.e.sender
-	init, _, err := wire.ParseInit(m.data)
-	if err != nil {
-		s.count.refused++
-		return
-	}
-	hash := initHash(sha256.Sum256(init.Noise))
-	r := v.inits.records[hash]
-	switch {
-	case r == nil:
-		r = new(initRecord)
-	case r.confirmed || r.copies >= maxAnswers:
-		s.count.replays++ // no client sends an INIT again that was answered and used
-		return
-	case r.epoch != nil:
-		// The same INIT on another link, or again because our answer was lost.
-		r.copies++
-		s.sendHandshake(m.port, m.addr, r.answer)
-		return
-	}
-	ep, answer, err := v.answer(&init)
-	if err != nil {
-		s.count.refused++
-		if v.mayComplain(now) {
-			v.e.log.Warn("refused a handshake", "link", m.port.cfg.Name, "from", m.addr, "err", err, "refused so far", s.count.refused)
-		}
-		return
-	}
-	ep.init, r.epoch, r.answer = r, ep, answer
-	if r.copies++; r.copies == 1 { // else it is in the log already
-		v.inits.add(hash, r)
-	}
-	s.propose(now, ep.session, ep)
-	s.wake(ep.session)
-	s.sendHandshake(m.port, m.addr, answer)
-}
-
 // mayComplain reports whether it is time for another log line about handshakes that
 // fail: anybody can cause them.
 func (v *Server) mayComplain(now time.Time) bool {
@@ -144,21 +105,8 @@ func (v *Server) failed(now time.Time, s *Session) {
 
 var errUnknownClient = errors.New("no client with this public key is let in: add it with AddClient or in the configuration")
 
-// answer runs the responder's side of a handshake.
-func (v *Server) answer(init *wire.Init) (*epoch, []byte, error) {
-	r, err := crypto.NewResponder(crypto.HandshakeConfig{
-		Key:       v.cfg.Key,
-		Preshared: v.cfg.PasswordKey,
-		Password:  v.cfg.password(),
-		Network:   v.cfg.Network,
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	payload, key, err := r.Read(init.Noise)
-	if err != nil {
-		return nil, nil, err
-	}
+// answer decides about an authentic INIT and makes what follows from it.
+func (v *Server) answer(init *wire.Init, r *crypto.Responder, payload []byte, key crypto.PublicKey) (*epoch, []byte, error) {
 	var client *account
 	if !v.cfg.password() {
 		if client = v.clients.byKey[key]; client == nil {

@@ -125,7 +125,7 @@ func (e *engine) stats() Stats {
 func (s *sender) stats(now time.Time, out *Stats) (of []*epoch) {
 	out.Drops.NoRoute = s.count.noRoute
 	out.Drops.Refused = s.count.refused
-	out.Drops.ReplayedInits = s.count.replays
+	out.Drops.ReplayedInits, out.Drops.Flooded = s.count.replays, s.count.flooded
 	for ses := range s.sessions {
 		t := &ses.tx
 		st := SessionStats{
@@ -188,7 +188,8 @@ func (p *pathState) stats(now time.Time) LinkStats {
 func (r *receiver) stats(now time.Time, of []*epoch, out *Stats) {
 	d := &out.Drops
 	d.Malformed, d.UnknownIndex, d.Unauthentic = r.count.malformed, r.count.unknown, r.count.unauthentic
-	d.Replayed, d.BadHandshakes, d.Flooded = r.count.replayed, r.count.badMAC, r.count.flooded
+	d.Replayed, d.BadHandshakes = r.count.replayed, r.count.badMAC
+	d.Flooded += r.count.flooded
 	d.DeviceErrors = r.count.deviceErrors
 	for i, ep := range of {
 		if ep == nil {
