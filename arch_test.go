@@ -72,11 +72,12 @@ var rules = []rule{
 	{dir: "internal/metric"},
 	{dir: "internal/path"},
 	{dir: "internal/prefix"},
+	{dir: "internal/lease"},
 	{dir: "internal/gate", third: []string{xcrypto}},
 
 	{
 		dir:   "mlvpn",
-		ours:  slices.Concat(core, []string{"internal/wire", "internal/flow", "internal/pacing", "internal/metric", "internal/path", "internal/prefix", "internal/gate"}),
+		ours:  slices.Concat(core, []string{"internal/wire", "internal/flow", "internal/pacing", "internal/metric", "internal/path", "internal/prefix", "internal/lease", "internal/gate"}),
 		tests: []string{goleak, "link/linksim", "link/linktest", "scheduler/schedtest", "tun/tuntest"},
 	},
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -22,12 +23,13 @@ type Client struct {
 	number  uint64 // constant: tells this client from others with the same password
 
 	// The following is owned by the sender.
-	links    []*port
-	lastID   LinkID
-	attempt  *attempt
-	renew    bool // a link found no position: only a new handshake can add it
-	silent   time.Time
-	complain time.Time
+	addresses []netip.Prefix // given by the server
+	links     []*port
+	lastID    LinkID
+	attempt   *attempt
+	renew     bool // a link found no position: only a new handshake can add it
+	silent    time.Time
+	complain  time.Time
 }
 
 // NewClient checks cfg and returns a Client without links. It starts nothing: Run does.
@@ -366,6 +368,7 @@ func (c *Client) handshake(now time.Time, m *senderMsg) {
 	ep := s.newEpoch(c.session, secrets, aead, a.own, p.Indices)
 	c.attempt, c.renew = nil, false
 	s.propose(now, c.session, ep)
+	c.addressed(now, p.Addresses)
 	for _, l := range a.links {
 		if !slices.Contains(c.links, l) {
 			continue // removed since

@@ -108,12 +108,17 @@ func (p *Peer) normalize() error {
 
 // same reports whether two peers, both normalized, differ in nothing.
 func (p *Peer) same(q *Peer) bool {
-	return p.sameLogin(q) && slices.Equal(p.Prefixes, q.Prefixes) && slices.Equal(p.Addresses, q.Addresses)
+	return p.sameLogin(q) && slices.Equal(p.Prefixes, q.Prefixes)
 }
 
 // sameLogin reports whether a session of the one can go on as one of the other.
 func (p *Peer) sameLogin(q *Peer) bool {
-	return p.Name == q.Name && p.Key == q.Key && p.Preshared == q.Preshared
+	return p.Name == q.Name && p.Key == q.Key && p.Preshared == q.Preshared && slices.Equal(p.Addresses, q.Addresses)
+}
+
+// isOpen reports whether the client may use every address that is nobody's.
+func (a *account) isOpen(v *Server) bool {
+	return len(a.peer.owned()) == 0 && len(v.addressing.pools) == 0
 }
 
 // AddClient lets a client in. It may be called before and during Run. It is an error if
@@ -129,8 +134,8 @@ func (v *Server) AddClient(p Peer) error {
 
 // ChangeClient gives the client with p.Key another name, preshared key, addresses or
 // prefixes. Other prefixes apply from the next packet on, without a break. With another
-// name or preshared key the client must log in again, and so its session ends; other
-// clients notice nothing in any case.
+// name, preshared key or address the client must log in again, and so its session ends;
+// other clients notice nothing in any case.
 func (v *Server) ChangeClient(p Peer) error {
 	return v.putClient(p, func(a *account) error {
 		if a == nil {
@@ -267,6 +272,7 @@ func (v *Server) applyClients(now time.Time, remove []*account, put []Peer) (don
 	var moves []ownerChange
 	out := func(a *account) {
 		v.clients.remove(a)
+		v.addressing.unreserve(&a.peer)
 		moves = append(moves, ownerChange{account: a, lose: a.peer.owned()})
 	}
 	for _, a := range remove {
@@ -293,12 +299,13 @@ func (v *Server) applyClients(now time.Time, remove []*account, put []Peer) (don
 	}
 	for i, a := range accounts {
 		a.peer = put[i]
+		v.evict(now, &a.peer)
 		v.clients.add(a)
+		v.addressing.reserve(&a.peer)
 		if a.session != nil {
 			v.routes.forgetHosts(a.session)
 		}
-		owned := a.peer.owned()
-		moves = append(moves, ownerChange{account: a, gain: owned, open: len(owned) == 0, session: a.session})
+		moves = append(moves, ownerChange{account: a, gain: a.peer.owned(), open: a.isOpen(v), session: a.session})
 	}
 	if len(moves) > 0 {
 		r := &v.e.receiver

@@ -99,6 +99,16 @@ type ServerConfig struct {
 
 	// Handshakes bounds the handshakes that are worked on, whoever asks for them.
 	Handshakes HandshakeLimit
+
+	// Pools are the tunnel's networks, each as this end's own address with the length of
+	// the prefix, such as 10.9.0.1/24: a client that announces no address, and has none in
+	// its Peer, gets one of each. It is the same each time, as long as nobody else has
+	// taken it meanwhile. At most 4.
+	Pools []netip.Prefix
+
+	// MaxClients bounds the clients that a server by password serves at once. 0 means
+	// 1024.
+	MaxClients int
 }
 
 // A Peer is a client that a server lets in.
@@ -115,14 +125,14 @@ type Peer struct {
 	// Prefixes are the inner addresses that the client may use, its own and the networks
 	// behind it: packets from other addresses are dropped, and packets for these are sent
 	// to it and nobody else. No other client can have one of these prefixes; where that
-	// of one client lies within that of another, the longer one counts. Empty, and
-	// without Addresses, means any address that is no other client's. Of Ethernet frames
-	// only those that carry IP are checked.
+	// of one client lies within that of another, the longer one counts. Empty, without
+	// Addresses and without ServerConfig.Pools, means any address that is no other
+	// client's. Of Ethernet frames only those that carry IP are checked.
 	Prefixes []netip.Prefix
 
 	// Addresses are the inner addresses that the client is given if it asks for none, each
 	// with the length of the tunnel's network, such as 10.9.0.2/24. It may use them as if
-	// they were among Prefixes. At most 8.
+	// they were among Prefixes. At most 4.
 	Addresses []netip.Prefix
 }
 

@@ -1,6 +1,9 @@
 package mlvpn
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // EventKind says what an Event reports.
 type EventKind uint8
@@ -18,6 +21,8 @@ const (
 	// LinkDegraded: a link works, but its probes go unanswered or its loss or latency
 	// is above what is tolerated.
 	LinkDegraded
+	// Addressed: the server has given a client other inner addresses than before.
+	Addressed
 )
 
 // String returns the kind's name.
@@ -33,6 +38,8 @@ func (k EventKind) String() string {
 		return "link down"
 	case LinkDegraded:
 		return "link degraded"
+	case Addressed:
+		return "addressed"
 	}
 	return "invalid"
 }
@@ -45,6 +52,9 @@ type Event struct {
 	Peer   string // the session's peer: on a server, the client's name
 	Link   string // the link's name, empty in session events
 	Reason string // why, for people
+
+	// Addresses are those of an Addressed event, see Client.Addresses.
+	Addresses []netip.Prefix
 }
 
 // notifier hands events to OnEvent. Its queue is unbounded, but what fills it are

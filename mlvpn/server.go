@@ -22,12 +22,13 @@ type Server struct {
 	cfg ServerConfig
 
 	// The following is owned by the sender.
-	clients   clientList
-	sessions  map[identity]*Session
-	routes    routes
-	inits     initLog
-	working   map[initHash]*initWork // INITs that the worker deals with
-	refusedAt time.Time              // when a refused handshake was last logged
+	clients    clientList
+	addressing addressing
+	sessions   map[identity]*Session
+	routes     routes
+	inits      initLog
+	working    map[initHash]*initWork // INITs that the worker deals with
+	refusedAt  time.Time              // when a refused handshake was last logged
 }
 
 // NewServer checks cfg and returns a Server without sockets. It starts nothing: Run
@@ -39,11 +40,16 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.password() && len(cfg.Clients) > 0 {
 		return nil, errors.New("mlvpn: a server that authenticates by password has no list of clients")
 	}
+	addressing, err := newAddressing(cfg.Pools)
+	if err != nil {
+		return nil, err
+	}
 	v := &Server{
-		cfg:      cfg,
-		clients:  newClientList(),
-		sessions: make(map[identity]*Session),
-		routes:   routes{ethernet: cfg.Ethernet},
+		cfg:        cfg,
+		clients:    newClientList(),
+		addressing: addressing,
+		sessions:   make(map[identity]*Session),
+		routes:     routes{ethernet: cfg.Ethernet},
 	}
 	v.e = newEngine(cfg.Config, v)
 	v.e.learn, v.e.expects = true, wire.KindInit
@@ -128,9 +134,13 @@ func (v *Server) answer(init *wire.Init, r *crypto.Responder, payload []byte, ke
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := v.roomFor(client, &hello); err != nil {
+		return nil, nil, err
+	}
 	s := &v.e.sender
 	own := s.allocate(len(hello.Indices))
 	reply := wire.Params{AEADs: aead.Bit(), Indices: own, Ethernet: v.cfg.Ethernet}
+	reply.Addresses = fit(v.offer(key, client, &hello), init.Size, len(reply.Append(nil)))
 	noise, secrets, err := r.Finish(nil, reply.Append(nil))
 	if err != nil {
 		s.release(own)
@@ -144,8 +154,22 @@ func (v *Server) answer(init *wire.Init, r *crypto.Responder, payload []byte, ke
 		secrets.Wipe()
 		return nil, nil, errors.New("the client's INIT is shorter than the answer to it")
 	}
-	return s.newEpoch(v.session(key, client, &hello), secrets, aead, own, hello.Indices), answer, nil
+	ses := v.session(key, client, &hello)
+	v.grant(ses, reply.Addresses)
+	return s.newEpoch(ses, secrets, aead, own, hello.Indices), answer, nil
 }
+
+// roomFor returns why a client by password cannot be served besides the others, or nil.
+func (v *Server) roomFor(client *account, hello *wire.Params) error {
+	limit := cmp.Or(v.cfg.MaxClients, defaultMaxClients)
+	if client != nil || len(v.sessions) < limit || v.sessions[identity{password: passwordIdentity(hello)}] != nil {
+		return nil
+	}
+	return fmt.Errorf("there are %d clients, which is the limit: raise ServerConfig.MaxClients", limit)
+}
+
+// defaultMaxClients is what ServerConfig.MaxClients says 0 means.
+const defaultMaxClients = 1024
 
 // session returns the session of a client, a new one if it has none.
 func (v *Server) session(key crypto.PublicKey, client *account, hello *wire.Params) *Session {
@@ -191,6 +215,11 @@ func (v *Server) route(p *packet, dst []*Session) []*Session {
 	if !v.e.guard.leaves(&p.info) {
 		return dst
 	}
+	if len(v.addressing.leases) > 0 {
+		if s := v.addressing.leases[p.info.Dst]; s != nil {
+			return append(dst, s)
+		}
+	}
 	a, size, ok := v.clients.owners.Lookup(p.info.Dst)
 	if ok && size > 0 {
 		return a.sessions(dst)
@@ -225,6 +254,7 @@ func (v *Server) changed(s *Session, up bool) {
 // ended implements side.
 func (v *Server) ended(s *Session) {
 	v.routes.remove(s)
+	v.revoke(s)
 	if v.sessions[s.id] == s {
 		delete(v.sessions, s.id)
 	}

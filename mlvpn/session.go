@@ -20,6 +20,7 @@ type Session struct {
 	owner *account // constant: of a client that is known by key; else nil
 
 	prefixes []netip.Prefix // constant: of a client that is known by password
+	leased   []netip.Prefix // addresses from a server's pools; owned by the sender
 
 	tx sessionSender
 	rx sessionReceiver

@@ -88,7 +88,11 @@ func describeParams(b []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []string{fmt.Sprintf("PARAMS aeads=%02x indices=%v name=%q prefixes=%v ethernet=%v", p.AEADs, p.Indices, p.Name, p.Prefixes, p.Ethernet)}, nil
+	line := fmt.Sprintf("PARAMS aeads=%02x indices=%v name=%q prefixes=%v ethernet=%v", p.AEADs, p.Indices, p.Name, p.Prefixes, p.Ethernet)
+	if len(p.Addresses) > 0 {
+		line += fmt.Sprintf(" addresses=%v", p.Addresses)
+	}
+	return []string{line}, nil
 }
 
 func describeHeader(b []byte) ([]string, error) {
@@ -278,7 +282,7 @@ func naiveParams(p []byte) ([]string, error) {
 	b := newBits(p)
 	count := make(map[uint64]int)
 	aeads, medium, name := uint64(0), uint64(0), `""`
-	var indices, prefixes []string
+	var indices, prefixes, addresses []string
 	for b.left() > 0 && !b.bad {
 		t := b.number(8)
 		v := newBits([]byte(b.bytes(int(b.number(16)))))
@@ -303,23 +307,29 @@ func naiveParams(p []byte) ([]string, error) {
 		case 3:
 			name = naiveName(v, v.left(), 64)
 		case 4:
-			prefixes = append(prefixes, naivePrefix(v))
+			prefixes = append(prefixes, naivePrefix(v, false))
 		case 5:
 			medium = v.number(8)
 			v.must(medium < 2)
+		case 8:
+			addresses = append(addresses, naivePrefix(v, true))
 		default:
 			v.s = ""
 		}
 		b.must(!v.bad && v.left() == 0)
 	}
-	b.must(count[1] < 2 && count[2] < 2 && count[3] < 2 && count[4] <= 32 && count[5] < 2)
+	b.must(count[1] < 2 && count[2] < 2 && count[3] < 2 && count[4] <= 32 && count[5] < 2 && count[8] <= 4)
 	if b.bad {
 		return nil, errNaive
 	}
-	return []string{fmt.Sprintf("PARAMS aeads=%02x indices=%v name=%s prefixes=%v ethernet=%v", aeads, indices, name, prefixes, medium == 1)}, nil
+	line := fmt.Sprintf("PARAMS aeads=%02x indices=%v name=%s prefixes=%v ethernet=%v", aeads, indices, name, prefixes, medium == 1)
+	if len(addresses) > 0 {
+		line += fmt.Sprintf(" addresses=%v", addresses)
+	}
+	return []string{line}, nil
 }
 
-func naivePrefix(v *bits) string {
+func naivePrefix(v *bits, host bool) string {
 	family, n, size := v.number(8), int(v.number(8)), 0
 	switch family {
 	case 4:
@@ -331,7 +341,7 @@ func naivePrefix(v *bits) string {
 	if v.bad {
 		return ""
 	}
-	v.must(!strings.Contains(v.s[n:], "1"))
+	v.must(host || !strings.Contains(v.s[n:], "1"))
 	v.must(size == 4 || !strings.HasPrefix(v.s, strings.Repeat("0", 80)+strings.Repeat("1", 16)))
 	addr, _ := netip.AddrFromSlice([]byte(v.bytes(size)))
 	return fmt.Sprintf("%v/%d", addr, n)

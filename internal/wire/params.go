@@ -17,7 +17,7 @@ const (
 	// MaxPrefixes is the largest number of prefixes.
 	MaxPrefixes = 32
 	// MaxAddresses is the largest number of addresses.
-	MaxAddresses = 8
+	MaxAddresses = 4
 )
 
 // ErrDuplicate says that a field that may appear once is repeated.
@@ -30,6 +30,7 @@ const (
 	paramPrefix  = 4
 	paramMedium  = 5
 	paramClient  = 7
+	paramAddress = 8
 )
 
 // Params is the payload of both Noise messages of the handshake.
@@ -46,6 +47,9 @@ type Params struct {
 	// Prefixes are the inner addresses that the sender of the message answers for, at
 	// most MaxPrefixes. They are masked, and none is of IPv4-mapped IPv6 addresses.
 	Prefixes []netip.Prefix
+	// Addresses are those that the responder gives to the initiator, each with the length
+	// of the tunnel's network, at most MaxAddresses. They have host bits.
+	Addresses []netip.Prefix
 	// Client tells clients apart that share a password: a random number that a client
 	// keeps for as long as it runs. 0 is none.
 	Client uint64
@@ -78,6 +82,14 @@ func (p *Params) Validate() error {
 			return err
 		}
 	}
+	if len(p.Addresses) > MaxAddresses {
+		return fmt.Errorf("%d addresses, the limit is %d: %w", len(p.Addresses), MaxAddresses, ErrLength)
+	}
+	for _, x := range p.Addresses {
+		if !x.IsValid() || x.Addr().Is4In6() {
+			return fmt.Errorf("address %v is none of IPv4 or IPv6: %w", x, ErrValue)
+		}
+	}
 	return nil
 }
 
@@ -99,13 +111,10 @@ func (p *Params) Append(b []byte) []byte {
 		b = append(b, p.Name...)
 	}
 	for _, x := range p.Prefixes {
-		family := uint8(6)
-		if x.Addr().Is4() {
-			family = 4
-		}
-		addr := x.Addr().AsSlice()
-		b = append(b, paramPrefix, 0, uint8(2+len(addr)), family, uint8(x.Bits()))
-		b = append(b, addr...)
+		b = appendPrefix(b, paramPrefix, x)
+	}
+	for _, x := range p.Addresses {
+		b = appendPrefix(b, paramAddress, x)
 	}
 	if p.Ethernet {
 		b = append(b, paramMedium, 0, 1, 1)
@@ -114,6 +123,16 @@ func (p *Params) Append(b []byte) []byte {
 		b = binary.BigEndian.AppendUint64(append(b, paramClient, 0, 8), p.Client)
 	}
 	return b
+}
+
+func appendPrefix(b []byte, t uint8, x netip.Prefix) []byte {
+	family := uint8(6)
+	if x.Addr().Is4() {
+		family = 4
+	}
+	addr := x.Addr().AsSlice()
+	b = append(b, t, 0, uint8(2+len(addr)), family, uint8(x.Bits()))
+	return append(b, addr...)
 }
 
 // ParseParams parses the payload of a Noise message. Fields of unknown type are
@@ -178,6 +197,15 @@ func (p *Params) parse(t uint8, v []byte) error {
 			return err
 		}
 		p.Prefixes = append(p.Prefixes, x)
+	case paramAddress:
+		if len(p.Addresses) == MaxAddresses {
+			return ErrLength
+		}
+		x, err := parsePrefix(v)
+		if err != nil {
+			return err
+		}
+		p.Addresses = append(p.Addresses, x)
 	case paramMedium:
 		if len(v) != 1 {
 			return ErrLength

@@ -22,6 +22,9 @@ func TestParamsRoundTrip(t *testing.T) {
 				addr, bits = netip.AddrFrom16([16]byte(append([]byte{0x20}, randomBytes(r, 15)...))), 8+r.IntN(121)
 			}
 			p.Prefixes = append(p.Prefixes, netip.PrefixFrom(addr, bits).Masked())
+			if len(p.Addresses) < r.IntN(MaxAddresses+1) {
+				p.Addresses = append(p.Addresses, netip.PrefixFrom(addr, bits))
+			}
 		}
 		if err := p.Validate(); err != nil {
 			t.Fatal(err)
@@ -55,6 +58,13 @@ func TestParamsLargest(t *testing.T) {
 	const ikOverhead = 96
 	if n := len(p.Append(nil)); n > MaxNoiseSize-ikOverhead {
 		t.Errorf("%d bytes", n)
+	}
+	for range MaxAddresses { // which only responders send
+		p.Addresses = append(p.Addresses, netip.MustParsePrefix("2001:db8::1/64"))
+	}
+	const responderOverhead = 48
+	if n := len(p.Append(nil)); n > MaxNoiseSize-responderOverhead {
+		t.Errorf("%d bytes with addresses", n)
 	}
 }
 

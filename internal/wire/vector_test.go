@@ -71,7 +71,7 @@ func forms() map[string]form {
 		"header":    {"header.txt", 3, describeHeader, naiveHeader, reencodeHeader},
 		"plaintext": {"frames.txt", 47, describePlaintext, naivePlaintext, reencodePlaintext},
 		"handshake": {"handshake.txt", 28, describeHandshake, naiveHandshake, reencodeHandshake},
-		"params":    {"params.txt", 41, describeParams, naiveParams, reencodeParams},
+		"params":    {"params.txt", 46, describeParams, naiveParams, reencodeParams},
 	}
 }
 
