@@ -244,11 +244,8 @@ func (p *parser) checkSecrets(c *Config, s *section, set map[string]int) {
 		return
 	}
 	if set["peer_key"] == 0 {
-		switch c.Mode {
-		case Client:
+		if c.Mode == Client {
 			p.errorf(private, "private_key needs peer_key: write peer_key = \"...\" with the server's public key")
-		case Server:
-			p.warnf(private, "peer_key is missing: no client can connect until one is added")
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"time"
 )
 
@@ -76,6 +77,10 @@ type Config struct {
 	PeerKey      string
 	PresharedKey string
 
+	// ClientsDir is the directory with the files of a server's clients. Empty: that of
+	// ClientsPath.
+	ClientsDir string
+
 	// Network is the name of the network that this tunnel belongs to, or empty.
 	Network string
 
@@ -122,6 +127,15 @@ type Config struct {
 
 	// Filters are the lines of [filters] in the order of the file.
 	Filters []Filter
+}
+
+// ClientsPath returns the directory with the files of a server's clients: "clients.d"
+// beside the configuration file, unless ClientsDir is set.
+func (c *Config) ClientsPath() string {
+	if c.ClientsDir != "" {
+		return c.ClientsDir
+	}
+	return filepath.Join(filepath.Dir(c.File), "clients.d")
 }
 
 // String returns a summary without secrets. With GoString and LogValue it keeps them

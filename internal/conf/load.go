@@ -3,7 +3,6 @@ package conf
 import (
 	"bytes"
 	"crypto/rand"
-	"fmt"
 	"io"
 	"strings"
 )
@@ -38,36 +37,22 @@ const maxFile = 1 << 20
 // process's user can have written or can read it, and parses it. The error is an
 // Errors if the contents are wrong. Warnings are returned in either case.
 func (o Options) Load(path string) (*Config, []Warning, error) {
-	f, err := openConfig(path)
+	text, err := readFile(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open config: %w", err)
-	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, nil, fmt.Errorf("check config: %w", err)
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("config %s is not a regular file: give the path of a file", path)
-	}
-	if err := checkOwner(path, fi); err != nil {
 		return nil, nil, err
 	}
-	return o.Parse(path, f)
+	return o.Parse(path, bytes.NewReader(text))
 }
 
 // Parse reads a configuration from r, naming it name in messages. It checks neither
 // owner nor permissions. The error is an Errors if the contents are wrong. Warnings
 // are returned in either case.
 func (o Options) Parse(name string, r io.Reader) (*Config, []Warning, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	text, err := readText(name, r)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read config %s: %w", name, err)
+		return nil, nil, err
 	}
-	if len(text) > maxFile {
-		return nil, nil, fmt.Errorf("config %s is larger than 1 MiB: is it the right file?", name)
-	}
-	p := &parser{name: name, opts: o, keys: Reference()}
+	p := &parser{name: name, opts: o, keys: Reference(), main: string(General)}
 	if bytes.IndexByte(text, 0) >= 0 {
 		p.errorf(0, "the file is not plain text: save it as ASCII or UTF-8")
 		return nil, nil, p.errs

@@ -70,6 +70,7 @@ func randomConfig(r *rand.Rand) *Config {
 		Interface:       fmt.Sprintf("tun%d", r.IntN(100)),
 		Device:          []DeviceType{TUN, TAP}[r.IntN(2)],
 		Network:         maybe(text(4)),
+		ClientsDir:      maybe("/etc/" + text(4)),
 		ControlUnixPath: maybe("/run/" + text(3)),
 		StateDir:        maybe("/var/" + text(3)),
 		ReorderBuffer:   r.IntN(1000),

@@ -101,6 +101,9 @@ func generalKeys() []Key {
 		{Name: "preshared_key", Type: String, Secret: true, Example: `"ml1..."`,
 			Doc: "A further secret shared by both ends, mixed into the handshake of the keys.",
 			set: func(c *Config, _ *Link, v value) { c.PresharedKey = v.text }},
+		{Name: "clients_dir", Type: Path, Default: "`clients.d` beside this file", Example: `"/etc/mlvpn/clients.d"`,
+			Doc: "The directory with a file for each client of a server with private_key, see below.",
+			set: func(c *Config, _ *Link, v value) { c.ClientsDir = v.text }},
 		{Name: "network", Type: String, Example: `"home"`,
 			Doc: "The name of the network that this tunnel belongs to.",
 			set: func(c *Config, _ *Link, v value) { c.Network = v.text }},
@@ -348,7 +351,9 @@ func Markdown(w io.Writer) error {
 		b.WriteString("These keys are additions: MLVPN does not know them.\n\n")
 		table(&b, s.section, true)
 	}
-	b.WriteString("## [filters]\n\n" + filtersDoc + "\n")
+	b.WriteString("## [filters]\n\n" + filtersDoc + "\n\n")
+	b.WriteString("## Clients: clients.d/NAME\n\n" + clientsDoc + "\n\n")
+	rows(&b, clientKeys(new(ClientFile)))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -358,15 +363,30 @@ const filtersDoc = "Each line names a link and the packets that go over it, as a
 	"`dsl1 = \"udp port 5060\"`. A link may have several lines, and the first that matches decides. " +
 	"Filters are checked and kept, and have no effect yet."
 
+// clientsDoc describes the files of a server's clients.
+const clientsDoc = "A server with a `private_key` knows its clients by their keys. Each has a file in `clients_dir`, " +
+	"which is named as the client is and has one section, `[client]`. `mlvpn add-client` writes these files. " +
+	"They must be of mode 0600, and nobody else may write to the directory. " +
+	"SIGHUP makes the server read them again: clients whose file did not change notice nothing. " +
+	"No two clients can have the same key, address or network; where a network of one lies within that of another, the smaller one counts."
+
 // table writes the keys of a section: MLVPN's, or the additions to it.
 func table(b *strings.Builder, section Section, own bool) {
-	b.WriteString("| key | value | default | meaning |\n|---|---|---|---|\n")
+	var keys []Key
 	for _, k := range Reference() {
 		if k.Section == section && k.own() == own {
-			fmt.Fprintf(b, "| %s | %s | %s | %s |\n", k.nameCell(), k.typeCell(), k.defaultCell(), k.docCell())
+			keys = append(keys, k)
 		}
 	}
+	rows(b, keys)
 	b.WriteByte('\n')
+}
+
+func rows(b *strings.Builder, keys []Key) {
+	b.WriteString("| key | value | default | meaning |\n|---|---|---|---|\n")
+	for _, k := range keys {
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", k.nameCell(), k.typeCell(), k.defaultCell(), k.docCell())
+	}
 }
 
 func (k *Key) nameCell() string {

@@ -12,6 +12,7 @@ type parser struct {
 	name string
 	opts Options
 	keys []Key
+	main string // the section that lines above the first header belong to
 
 	sections []*section
 	errs     Errors
@@ -79,8 +80,8 @@ func (p *parser) scan(text string) {
 			}
 			dangling = it.raw == ""
 			if cur == nil {
-				p.errorf(n, "%s is above the first section: write [general] above it", it.key)
-				cur = p.section("general", n)
+				p.errorf(n, "%s is above the first section: write [%s] above it", it.key, p.main)
+				cur = p.section(p.main, n)
 				cur.implied = true
 			}
 			cur.items = append(cur.items, it)
@@ -133,7 +134,7 @@ func (p *parser) header(n int, line string) *section {
 		p.errorf(n, "the name of a section cannot start with %c: write for example [adsl1]", name[0])
 	}
 	bad := len(p.errs) > before
-	for _, own := range []string{"general", "filters"} {
+	for _, own := range p.ownSections() {
 		if name != own && (strings.EqualFold(name, own) || nearest(name, []string{own}) != "") {
 			if strings.EqualFold(name, own) {
 				p.errorf(n, "write [%s] in lower case", own)
@@ -146,6 +147,14 @@ func (p *parser) header(n int, line string) *section {
 	s := p.section(name, n)
 	s.bad = s.bad || bad
 	return s
+}
+
+// ownSections returns the names of sections that mean something of their own.
+func (p *parser) ownSections() []string {
+	if p.main == string(Clients) {
+		return []string{p.main}
+	}
+	return []string{"general", "filters"}
 }
 
 // section returns the section called name, which starts on line n if it is new.
