@@ -69,6 +69,27 @@ func (l *clientList) remove(a *account) {
 	}
 }
 
+// listOf makes a list of clients, or says what is wrong with one of them.
+func listOf(peers []Peer) (clientList, error) {
+	l := newClientList()
+	for _, p := range peers {
+		if err := p.normalize(); err != nil {
+			return l, err
+		}
+		if err := l.conflict(&p, nil); err != nil {
+			return l, err
+		}
+		l.add(&account{peer: p})
+	}
+	return l, nil
+}
+
+// CheckPeers returns what SetClients would say against a list of clients, or nil.
+func CheckPeers(list []Peer) error {
+	_, err := listOf(list)
+	return err
+}
+
 // owned returns all the prefixes whose addresses are the client's.
 func (p *Peer) owned() []netip.Prefix {
 	if len(p.Addresses) == 0 {
@@ -187,6 +208,11 @@ type ClientChanges struct {
 	Ended          []string // changed in what needs a new login
 }
 
+// IsZero reports whether nothing changed.
+func (c ClientChanges) IsZero() bool {
+	return len(c.Added)+len(c.Removed)+len(c.Changed)+len(c.Ended) == 0
+}
+
 // String says it in words.
 func (c ClientChanges) String() string {
 	var parts []string
@@ -208,16 +234,9 @@ func (c ClientChanges) String() string {
 // what it takes, as AddClient, ChangeClient and RemoveClient do, and leaves the others
 // alone. It does all of it or, with an error, nothing.
 func (v *Server) SetClients(list []Peer) (done ClientChanges, err error) {
-	next := newClientList()
-	for i := range list {
-		p := list[i]
-		if err := p.normalize(); err != nil {
-			return done, err
-		}
-		if err := next.conflict(&p, nil); err != nil {
-			return done, err
-		}
-		next.add(&account{peer: p})
+	next, err := listOf(list)
+	if err != nil {
+		return done, err
 	}
 	err = v.changeClients(func(now time.Time) error {
 		var remove []*account

@@ -64,7 +64,7 @@ func rootCommand() *cobra.Command {
 	f.BoolVarP(&quiet, "quiet", "q", false, "log only warnings and errors")
 	f.BoolP("version", "V", false, "print the version")
 	cmd.SetVersionTemplate("mlvpn {{.Version}}\n")
-	cmd.AddCommand(demoCommand(), hookCommand())
+	cmd.AddCommand(demoCommand(), hookCommand(), privilegedCommand())
 	return cmd
 }
 
@@ -99,6 +99,16 @@ func hookCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			return hook.Serve(os.Stdin, newLogger(false, false, ""))
 		},
+	}
+}
+
+// privilegedCommand is for the daemon itself, which starts it before it gives up root.
+func privilegedCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    daemon.PrivilegedCommand,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE:   func(*cobra.Command, []string) error { return daemon.ServePrivileged(os.Stdin, os.Stdout) },
 	}
 }
 

@@ -63,7 +63,7 @@ type tunnel interface {
 // fails for good. Everything that can be checked is checked before anything is
 // started; what was started is undone.
 func Run(ctx context.Context, opts Options) error {
-	now, err := readSettings(opts)
+	now, err := readSettings(opts, func() (*conf.Files, error) { return conf.Read(opts.Config) })
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,14 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	undo.add(func() { events.end(0) })
+	var root privileged = task{Config: opts.Config, Interface: c.Interface}
 	if opts.User != "" {
+		remote, err := startPrivileged(task{Config: opts.Config, Interface: c.Interface})
+		if err != nil {
+			return err
+		}
+		root = remote
+		defer root.close()
 		if err := privdrop.Drop(opts.User); err != nil {
 			return err
 		}
@@ -128,14 +135,26 @@ func Run(ctx context.Context, opts Options) error {
 		Network:     c.Network,
 		Reorder:     reorder.Config{Window: c.ReorderBuffer},
 		Logger:      opts.Log,
-		OnEvent:     events.handle,
+	}
+	assigned := &assigner{conf: c, root: root, log: opts.Log}
+	shared.OnEvent = func(ev mlvpn.Event) {
+		if ev.Kind == mlvpn.Addressed {
+			assigned.set(ev.Addresses)
+			return
+		}
+		events.handle(ev)
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 
 	var t tunnel
+	parts := []part{restartOnly{opts.Log, now}}
 	if c.Mode == conf.Server {
-		t, err = newServer(c, keys, shared, sockets)
+		server, e := newServer(now, shared, sockets)
+		t, err = server, e
+		if len(now.clients) > 0 || c.PrivateKey != "" {
+			parts = append(parts, clientList{server, opts.Log})
+		}
 	} else {
 		t, err = newClient(ctx, c, keys, shared, opts, events, &background)
 	}
@@ -143,7 +162,7 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	undo.forget() // the tunnel owns the device and the sockets now
-	reload := reloader{opts: opts, now: now, parts: []part{restartOnly{opts.Log, now}}}
+	reload := reloader{opts: opts, read: root.read, now: now, parts: parts}
 	background.Go(func() { reload.run(ctx, opts.Reload) })
 	opts.Log.Info("started", "mode", c.Mode, "links", len(c.Links), "config", c.File)
 	err = t.Run(ctx)
@@ -154,15 +173,6 @@ func Run(ctx context.Context, opts Options) error {
 		return nil
 	}
 	return err
-}
-
-// load reads the configuration, and logs its warnings.
-func load(opts Options) (*conf.Config, error) {
-	c, warnings, err := conf.Options{GeneratePassword: crypto.GeneratePassword}.Load(opts.Config)
-	for _, w := range warnings {
-		opts.Log.Warn(w.String())
-	}
-	return c, err
 }
 
 // checkUser refuses to run as root by accident.

@@ -6,19 +6,29 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/multilink-vpn/multilink/crypto"
 	"github.com/multilink-vpn/multilink/internal/conf"
+	"github.com/multilink-vpn/multilink/mlvpn"
 )
 
 // settings are all that a start and a reload read from files.
 type settings struct {
-	conf *conf.Config
-	keys keyring
+	conf    *conf.Config
+	keys    keyring
+	clients []mlvpn.Peer // of a server that knows them by key
 }
 
-// readSettings reads and checks everything. An error says what is wrong with which file
-// and line.
-func readSettings(opts Options) (*settings, error) {
-	c, err := load(opts)
+// readSettings reads and checks everything, and logs the warnings. An error says what is
+// wrong with which file and line.
+func readSettings(opts Options, read func() (*conf.Files, error)) (*settings, error) {
+	files, err := read()
+	if err != nil {
+		return nil, err
+	}
+	c, clients, warnings, err := files.Parse(conf.Options{GeneratePassword: crypto.GeneratePassword})
+	for _, w := range warnings {
+		opts.Log.Warn(w.String())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +36,11 @@ func readSettings(opts Options) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &settings{conf: c, keys: keys}, nil
+	peers, err := parseClients(c, keys, clients)
+	if err != nil {
+		return nil, err
+	}
+	return &settings{conf: c, keys: keys, clients: peers}, nil
 }
 
 // A part is something of a running daemon that follows the configuration: the clients
@@ -48,6 +62,7 @@ type part interface {
 // by one goroutine.
 type reloader struct {
 	opts  Options
+	read  func() (*conf.Files, error)
 	now   *settings // in force
 	parts []part
 }
@@ -68,7 +83,7 @@ func (r *reloader) run(ctx context.Context, requests <-chan struct{}) {
 // follow, the old one stays in force and the log says why.
 func (r *reloader) reload() error {
 	log := r.opts.Log
-	next, err := readSettings(r.opts)
+	next, err := readSettings(r.opts, r.read)
 	var done []string
 	if err == nil {
 		done, err = r.apply(next)
@@ -134,7 +149,8 @@ func (r restartOnly) prepare(_, new *settings) (func() string, func(), error) {
 	}{
 		{"interface_name", a.Interface == b.Interface},
 		{"tuntap", a.Device == b.Device},
-		{"password, private_key or peer_key", r.started.keys == new.keys},
+		{"password or private_key", r.started.keys.password == new.keys.password && r.started.keys.private == new.keys.private},
+		{"peer_key or preshared_key", b.Mode == conf.Server || r.started.keys == new.keys},
 		{"network", a.Network == b.Network},
 		{"mtu", a.MTU == b.MTU},
 		{"statuscommand", a.StatusCommand == b.StatusCommand},

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"github.com/multilink-vpn/multilink/internal/conf"
 )
 
 // fakePart records what a reload does with it.
@@ -42,12 +44,13 @@ func reloading(t *testing.T, text string, parts ...part) (r *reloader, write fun
 	write(text)
 	log = new(bytes.Buffer)
 	opts := Options{Config: file, Log: slog.New(slog.NewTextHandler(log, nil))}
-	now, err := readSettings(opts)
+	read := func() (*conf.Files, error) { return conf.Read(file) }
+	now, err := readSettings(opts, read)
 	if err != nil {
 		t.Fatal(err)
 	}
 	parts = append(parts, restartOnly{opts.Log, now})
-	return &reloader{opts: opts, now: now, parts: parts}, write, log
+	return &reloader{opts: opts, read: read, now: now, parts: parts}, write, log
 }
 
 func TestReloadIsAllOrNothing(t *testing.T) {

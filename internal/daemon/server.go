@@ -48,12 +48,8 @@ func closeSockets(socks []serverSocket) {
 	}
 }
 
-func newServer(c *conf.Config, keys keyring, shared mlvpn.Config, socks []serverSocket) (*mlvpn.Server, error) {
-	cfg := mlvpn.ServerConfig{Config: shared}
-	if c.PeerKey != "" {
-		cfg.Clients = []mlvpn.Peer{{Name: "client", Key: keys.peer, Preshared: keys.preshared}}
-	}
-	srv, err := mlvpn.NewServer(cfg)
+func newServer(now *settings, shared mlvpn.Config, socks []serverSocket) (*mlvpn.Server, error) {
+	srv, err := mlvpn.NewServer(serverConfig(now, shared))
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func StartRemote(cfg Config, cmd *exec.Cmd) (*Remote, error) {
 	}
 	defer r.Close()
 	cmd.Stdin = r
-	detach(cmd) // a signal from the terminal is for the daemon, which then drains
+	Detach(cmd) // a signal from the terminal is for the daemon, which then drains
 	if err := cmd.Start(); err != nil {
 		w.Close()
 		return nil, fmt.Errorf("status command: starting the process that runs it: %w", err)

@@ -18,5 +18,5 @@ func open(path string) (*os.File, error) {
 // runScript has nothing to do: New fails on this system.
 func (r *Runner) runScript(context.Context, Event) {}
 
-// detach does nothing: there are no process groups to leave.
-func detach(*exec.Cmd) {}
+// Detach does nothing: there are no process groups to leave.
+func Detach(*exec.Cmd) {}

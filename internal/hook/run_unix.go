@@ -109,7 +109,7 @@ func (r *Runner) runScript(ctx context.Context, e Event) {
 	cmd := command(runCtx, f, r.cfg.Path, r.args(e))
 	cmd.Env = r.env()
 	cmd.Dir = "/"
-	detach(cmd)
+	Detach(cmd)
 	cmd.Cancel = func() error {
 		// The script leads its group, so its process id is the group's.
 		return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
@@ -136,5 +136,5 @@ func (r *Runner) runScript(ctx context.Context, e Event) {
 	}
 }
 
-// detach puts a program into a process group of its own.
-func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+// Detach puts a program into a process group of its own.
+func Detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
