@@ -71,6 +71,7 @@ var rules = []rule{
 	{dir: "internal/pacing"},
 	{dir: "internal/metric"},
 	{dir: "internal/path"},
+	{dir: "internal/pcapfilter", third: []string{"golang.org/x/net/bpf"}},
 	{dir: "internal/prefix"},
 	{dir: "internal/lease"},
 	{dir: "internal/gate", third: []string{xcrypto}},
@@ -88,7 +89,7 @@ var rules = []rule{
 	{dir: "internal/privdrop", third: []string{xsys}},
 	{
 		dir:   "internal/daemon",
-		ours:  slices.Concat(core, []string{"mlvpn", "internal/conf", "internal/hook", "internal/netif", "internal/privdrop"}),
+		ours:  slices.Concat(core, []string{"mlvpn", "internal/conf", "internal/pcapfilter", "internal/hook", "internal/netif", "internal/privdrop"}),
 		tests: []string{goleak, "link/linksim", "tun/tuntest"},
 	},
 	{

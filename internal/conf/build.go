@@ -316,9 +316,14 @@ func (p *parser) filters(c *Config, s *section) {
 			continue
 		}
 		link := printable(it.key)
-		if !slices.Contains(names, it.key) {
+		f := Filter{Link: it.key, Line: it.line}
+		switch {
+		case slices.Contains(names, it.key):
+		case slices.Contains(filterActions(), it.key):
+			f.Link, f.Action = "", FilterAction(it.key)
+		default:
 			hint := ""
-			if near := nearest(it.key, names); near != "" {
+			if near := nearest(it.key, append(filterActions(), names...)); near != "" {
 				hint = ": did you mean " + printable(near) + "?"
 			}
 			p.errorf(it.line, "the filter is for the link %s, which has no section%s", link, hint)
@@ -335,9 +340,7 @@ func (p *parser) filters(c *Config, s *section) {
 		if !it.quoted {
 			p.warnf(it.line, "a filter belongs in quotes, since MLVPN deletes the blanks outside them: write %s = \"%s\"", link, expr)
 		}
-		c.Filters = append(c.Filters, Filter{Expression: expr, Link: it.key, Line: it.line})
-	}
-	if len(c.Filters) > 0 {
-		p.warnf(c.Filters[0].Line, "filters are not applied yet: every packet goes over the link that the scheduler chooses")
+		f.Expression = expr
+		c.Filters = append(c.Filters, f)
 	}
 }

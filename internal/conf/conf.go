@@ -213,9 +213,25 @@ type Link struct {
 	LatencyTolerance time.Duration
 }
 
-// A Filter sends the packets that match an expression over one link.
+// A Filter says what becomes of the packets that match an expression.
 type Filter struct {
 	Expression string // in pcap-filter(7) syntax, not compiled or checked
-	Link       string // the name of a link in Config.Links
+	Link       string // the name of a link in Config.Links to send them over, or empty
+	Action     FilterAction
 	Line       int
+}
+
+// A FilterAction is what a filter does other than to choose a link.
+type FilterAction string
+
+const (
+	LowestLatency FilterAction = "@lowest_latency" // send by the quickest link, before others
+	Duplicate     FilterAction = "@duplicate"      // send by two links
+	Unordered     FilterAction = "@unordered"      // deliver as they arrive
+	Drop          FilterAction = "@drop"           // discard
+)
+
+// filterActions returns all of them.
+func filterActions() []string {
+	return []string{string(LowestLatency), string(Duplicate), string(Unordered), string(Drop)}
 }

@@ -359,9 +359,14 @@ func Markdown(w io.Writer) error {
 }
 
 // filtersDoc describes the one section without fixed keys.
-const filtersDoc = "Each line names a link and the packets that go over it, as a pcap-filter(7) expression: " +
-	"`dsl1 = \"udp port 5060\"`. A link may have several lines, and the first that matches decides. " +
-	"Filters are checked and kept, and have no effect yet."
+const filtersDoc = "Each line names a link and packets that go over it, as a pcap-filter(7) expression: " +
+	"`dsl1 = \"udp port 5060\"`. Of the lines, in this order, the first that matches a packet, and whose link works, decides; " +
+	"a packet that none matches goes where the scheduler sends it. A link may have several lines. They go for what this end sends. " +
+	"On a tun interface the expression is about IP packets, on a tap interface about Ethernet frames. " +
+	"Names of hosts are not looked up.\n\n" +
+	"Instead of a link a line may name an action, which MLVPN does not know: " +
+	"`@lowest_latency` sends the packets before others and by the quickest link, `@duplicate` by two links at once, " +
+	"`@unordered` lets the other end deliver them as they arrive, `@drop` discards them."
 
 // clientsDoc describes the files of a server's clients.
 const clientsDoc = "A server with a `private_key` knows its clients by their keys. Each has a file in `clients_dir`, " +

@@ -57,6 +57,7 @@ const hookGrace = 10 * time.Second
 // A tunnel is either end, as mlvpn.Client and mlvpn.Server implement it.
 type tunnel interface {
 	Run(ctx context.Context) error
+	SetRules(rules []mlvpn.Rule) error
 }
 
 // Run reads the configuration and carries packets until ctx is done, or something
@@ -134,6 +135,7 @@ func Run(ctx context.Context, opts Options) error {
 		PasswordKey: keys.password,
 		Network:     c.Network,
 		Reorder:     reorder.Config{Window: c.ReorderBuffer},
+		Rules:       now.rules,
 		Logger:      opts.Log,
 	}
 	assigned := &assigner{conf: c, root: root, log: opts.Log}
@@ -162,7 +164,7 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	undo.forget() // the tunnel owns the device and the sockets now
-	reload := reloader{opts: opts, read: root.read, now: now, parts: parts}
+	reload := reloader{opts: opts, read: root.read, now: now, parts: append(parts, filterPart{t})}
 	background.Go(func() { reload.run(ctx, opts.Reload) })
 	opts.Log.Info("started", "mode", c.Mode, "links", len(c.Links), "config", c.File)
 	err = t.Run(ctx)

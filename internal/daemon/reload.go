@@ -16,6 +16,7 @@ type settings struct {
 	conf    *conf.Config
 	keys    keyring
 	clients []mlvpn.Peer // of a server that knows them by key
+	rules   []mlvpn.Rule // of conf.Filters
 }
 
 // readSettings reads and checks everything, and logs the warnings. An error says what is
@@ -40,7 +41,11 @@ func readSettings(opts Options, read func() (*conf.Files, error)) (*settings, er
 	if err != nil {
 		return nil, err
 	}
-	return &settings{conf: c, keys: keys, clients: peers}, nil
+	rules, err := compileFilters(c)
+	if err != nil {
+		return nil, err
+	}
+	return &settings{conf: c, keys: keys, clients: peers, rules: rules}, nil
 }
 
 // A part is something of a running daemon that follows the configuration: the clients
