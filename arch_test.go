@@ -69,6 +69,7 @@ var rules = []rule{
 	{dir: "internal/wire"},
 	{dir: "internal/flow", tests: []string{xnet}},
 	{dir: "internal/pacing"},
+	{dir: "internal/fq"},
 	{dir: "internal/metric"},
 	{dir: "internal/path"},
 	{dir: "internal/pcapfilter", third: []string{"golang.org/x/net/bpf"}},
@@ -78,7 +79,7 @@ var rules = []rule{
 
 	{
 		dir:   "mlvpn",
-		ours:  slices.Concat(core, []string{"internal/wire", "internal/flow", "internal/pacing", "internal/metric", "internal/path", "internal/prefix", "internal/lease", "internal/gate"}),
+		ours:  slices.Concat(core, []string{"internal/wire", "internal/flow", "internal/fq", "internal/pacing", "internal/metric", "internal/path", "internal/prefix", "internal/lease", "internal/gate"}),
 		tests: []string{goleak, "link/linksim", "link/linktest", "scheduler/schedtest", "tun/tuntest"},
 	},
 
