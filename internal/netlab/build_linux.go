@@ -42,7 +42,7 @@ func BuildDaemon(tb testing.TB) string {
 // does for the daemon.
 func Build(tb testing.TB, dir string) string {
 	tb.Helper()
-	bin, err := buildOnce(dir)
+	bin, err := BuildProgram(dir)
 	if err != nil {
 		tb.Fatalf("netlab: %v", err)
 	}
@@ -51,10 +51,11 @@ func Build(tb testing.TB, dir string) string {
 
 // buildTool builds the program that runs the lab's own processes.
 func buildTool() (string, error) {
-	return buildOnce("internal/netlab/cmd/netlab")
+	return BuildProgram("internal/netlab/cmd/netlab")
 }
 
-func buildOnce(dir string) (string, error) {
+// BuildProgram is [Build] outside of a test.
+func BuildProgram(dir string) (string, error) {
 	builds.mu.Lock()
 	defer builds.mu.Unlock()
 	if builds.done == nil {

@@ -64,13 +64,15 @@ type LineStats struct {
 	Up, Down DirectionStats
 }
 
-// Lab is a running network. Its methods are safe for concurrent use. They fail the test
-// that New was called with, so they must be called from its goroutine or before it ends.
+// Lab is a running network. Its methods are safe for concurrent use. Those that return no
+// error fail the test that New was called with, so they must be called from its goroutine
+// or before it ends; a lab of Open does not have them.
 type Lab struct {
 	Client, Server *Host
 
-	tb    testing.TB
+	tb    testing.TB // nil in a lab of Open
 	lines int
+	names []string // of the namespaces
 
 	mu     sync.Mutex
 	params [][2]LineParams
@@ -82,7 +84,7 @@ type Lab struct {
 // to run these tests cannot skip them unnoticed.
 func Require(tb testing.TB) {
 	tb.Helper()
-	err := supported()
+	err := Supported()
 	switch {
 	case err == nil:
 	case os.Getenv("MULTILINK_REQUIRE_ROOT") == "1":
@@ -92,7 +94,8 @@ func Require(tb testing.TB) {
 	}
 }
 
-func supported() error {
+// Supported reports why a lab cannot run here, if so.
+func Supported() error {
 	if uid := os.Geteuid(); uid != 0 {
 		return fmt.Errorf("user %d is not root", uid)
 	}
@@ -111,14 +114,32 @@ func supported() error {
 // [Require] first.
 func New(tb testing.TB, cfg Config) *Lab {
 	tb.Helper()
-	lab, err := start(tb, cfg)
+	lab, err := Open(cfg)
 	if err != nil {
 		tb.Fatalf("netlab: start: %v", err)
 	}
+	lab.tb = tb
+	tb.Cleanup(lab.end)
 	return lab
 }
 
-func start(tb testing.TB, cfg Config) (_ *Lab, err error) {
+// end closes the lab of a test.
+func (l *Lab) end() {
+	if l.tb.Failed() {
+		if stats, err := l.Counters(); err == nil {
+			for k, s := range stats {
+				l.tb.Logf("netlab: line %d up:   %+v", k, s.Up)
+				l.tb.Logf("netlab: line %d down: %+v", k, s.Down)
+			}
+		}
+	}
+	if err := l.Close(); err != nil {
+		l.tb.Errorf("netlab: %v", err)
+	}
+}
+
+// Open starts a lab that is no test's. The caller must close it.
+func Open(cfg Config) (_ *Lab, err error) {
 	if n := len(cfg.Lines); n == 0 || n > maxLines {
 		return nil, fmt.Errorf("%d lines: want 1 to %d", n, maxLines)
 	}
@@ -136,13 +157,17 @@ func start(tb testing.TB, cfg Config) (_ *Lab, err error) {
 	}
 	names := []string{base + "-cl", base + "-sv", base + "-wan"}
 	lab := &Lab{
-		tb:     tb,
 		lines:  len(cfg.Lines),
+		names:  names,
 		Client: &Host{Name: names[0], tool: tool},
 		Server: &Host{Name: names[1], tool: tool},
 		bridge: b,
 	}
-	tb.Cleanup(func() { lab.close(names) })
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lab.Close())
+		}
+	}()
 	if _, err := b.call(wan.Request{Guard: names}); err != nil {
 		return nil, err
 	}
@@ -195,25 +220,17 @@ func claim() (base string, err error) {
 	}
 }
 
-// close ends the lab. The bridge removes the namespaces when it ends; if it died
-// before, they are removed here.
-func (l *Lab) close(names []string) {
-	if l.tb.Failed() {
-		if stats, err := l.stats(); err == nil {
-			for k, s := range stats {
-				l.tb.Logf("netlab: line %d up:   %+v", k, s.Up)
-				l.tb.Logf("netlab: line %d down: %+v", k, s.Down)
-			}
-		}
-	}
+// Close ends the lab. The bridge removes the namespaces when it ends, with what runs in
+// them; if it died before, they are removed here.
+func (l *Lab) Close() error {
+	var errs []error
 	if err := l.bridge.close(); err != nil {
-		l.tb.Errorf("netlab: bridge: %v", err)
+		errs = append(errs, fmt.Errorf("bridge: %w", err))
 	}
-	for _, name := range names {
-		if err := netns.Remove(name); err != nil {
-			l.tb.Errorf("netlab: %v", err)
-		}
+	for _, name := range l.names {
+		errs = append(errs, netns.Remove(name))
 	}
+	return errors.Join(errs...)
 }
 
 // ClientAddr returns the client's address on line k, an index into Config.Lines.
@@ -236,14 +253,15 @@ func (l *Lab) PublicAddr() netip.Addr {
 // frames on their way keep their due times.
 func (l *Lab) SetLine(k int, d Direction, edit func(*LineParams)) {
 	l.tb.Helper()
-	if err := l.setLine(k, d, edit); err != nil {
-		l.tb.Fatalf("netlab: set line %d: %v", k, err)
+	if err := l.Shape(k, d, edit); err != nil {
+		l.tb.Fatalf("netlab: %v", err)
 	}
 }
 
-func (l *Lab) setLine(k int, d Direction, edit func(*LineParams)) error {
+// Shape is [Lab.SetLine] for any lab.
+func (l *Lab) Shape(k int, d Direction, edit func(*LineParams)) error {
 	if k < 0 || k >= l.lines {
-		return fmt.Errorf("the lab has %d lines", l.lines)
+		return fmt.Errorf("set line %d: the lab has %d lines", k, l.lines)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -256,7 +274,7 @@ func (l *Lab) setLine(k int, d Direction, edit func(*LineParams)) error {
 		}
 	}
 	if _, err := l.bridge.call(wan.Request{Set: set}); err != nil {
-		return err
+		return fmt.Errorf("set line %d: %w", k, err)
 	}
 	l.params[k] = params
 	return nil
@@ -272,19 +290,20 @@ func (l *Lab) Blackhole(k int, on bool) {
 // Stats returns the counters of each line.
 func (l *Lab) Stats() []LineStats {
 	l.tb.Helper()
-	stats, err := l.stats()
+	stats, err := l.Counters()
 	if err != nil {
-		l.tb.Fatalf("netlab: statistics: %v", err)
+		l.tb.Fatalf("netlab: %v", err)
 	}
 	return stats
 }
 
-func (l *Lab) stats() ([]LineStats, error) {
+// Counters is [Lab.Stats] for any lab.
+func (l *Lab) Counters() ([]LineStats, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	reply, err := l.bridge.call(wan.Request{Stats: true})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("statistics: %w", err)
 	}
 	stats := make([]LineStats, len(reply.Stats))
 	for k, s := range reply.Stats {

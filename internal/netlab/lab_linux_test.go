@@ -166,10 +166,10 @@ func TestMTU(t *testing.T) {
 func TestSetLineRejects(t *testing.T) {
 	Require(t)
 	lab := New(t, Config{Lines: []Line{{}}})
-	if err := lab.setLine(1, Both, func(*LineParams) {}); err == nil {
+	if err := lab.Shape(1, Both, func(*LineParams) {}); err == nil {
 		t.Error("set a line that is not there")
 	}
-	if err := lab.setLine(0, Up, func(p *LineParams) { p.Loss = 2 }); err == nil || !strings.Contains(err.Error(), "loss") {
+	if err := lab.Shape(0, Up, func(p *LineParams) { p.Loss = 2 }); err == nil || !strings.Contains(err.Error(), "loss") {
 		t.Errorf("loss of 2: %v", err)
 	}
 	if r := mustPing(t, lab.Client, PingConfig{}, lab.ServerAddr(0), 1); r.Received != 1 {

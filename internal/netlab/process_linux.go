@@ -37,6 +37,22 @@ func (h *Host) Start(tb testing.TB, name string, args ...string) *Process {
 // given an environment or a directory. Its Stdout and Stderr are taken.
 func (h *Host) StartCommand(tb testing.TB, cmd *exec.Cmd) *Process {
 	tb.Helper()
+	p, err := h.Launch(cmd)
+	if err != nil {
+		tb.Fatalf("netlab: %v", err)
+	}
+	tb.Cleanup(func() {
+		p.Stop()
+		if tb.Failed() {
+			tb.Logf("netlab: %s wrote:\n%s", p.name, p.Output())
+		}
+	})
+	return p
+}
+
+// Launch is [Host.StartCommand] for any lab: the caller stops the program, or the end of
+// the lab kills it.
+func (h *Host) Launch(cmd *exec.Cmd) (*Process, error) {
 	// Arguments 0 to 2 are those of the lab's own program.
 	name := h.Name
 	if len(cmd.Args) > 3 {
@@ -50,19 +66,13 @@ func (h *Host) StartCommand(tb testing.TB, cmd *exec.Cmd) *Process {
 	// A child that keeps the output open must not keep Wait.
 	cmd.WaitDelay = time.Second
 	if err := cmd.Start(); err != nil {
-		tb.Fatalf("netlab: start %s: %v", p.name, err)
+		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
 	go func() {
 		p.err = cmd.Wait()
 		close(p.done)
 	}()
-	tb.Cleanup(func() {
-		p.Stop()
-		if tb.Failed() {
-			tb.Logf("netlab: %s wrote:\n%s", p.name, p.Output())
-		}
-	})
-	return p
+	return p, nil
 }
 
 // Pid returns the process ID.
@@ -113,21 +123,29 @@ func (p *Process) Output() string {
 // before, or has not after the given time.
 func (p *Process) WaitOutput(tb testing.TB, text string, timeout time.Duration) {
 	tb.Helper()
+	if err := p.AwaitOutput(text, timeout); err != nil {
+		tb.Fatalf("netlab: %v", err)
+	}
+}
+
+// AwaitOutput is [Process.WaitOutput] for any lab.
+func (p *Process) AwaitOutput(text string, timeout time.Duration) error {
 	late := time.NewTimer(timeout)
 	defer late.Stop()
 	for {
 		out, grown := p.output.read()
 		if strings.Contains(out, text) {
-			return
+			return nil
 		}
 		select {
 		case <-grown:
 		case <-p.done:
 			if !strings.Contains(p.Output(), text) {
-				tb.Fatalf("netlab: %s ended (%v) before it wrote %q", p.name, p.err, text)
+				return fmt.Errorf("%s ended (%v) before it wrote %q", p.name, p.err, text)
 			}
+			return nil
 		case <-late.C:
-			tb.Fatalf("netlab: %s did not write %q in %v", p.name, text, timeout)
+			return fmt.Errorf("%s did not write %q in %v", p.name, text, timeout)
 		}
 	}
 }
