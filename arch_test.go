@@ -113,6 +113,9 @@ var rules = []rule{
 		third: []string{xsys, netlink, "github.com/vishvananda/netns"},
 		tests: []string{goleak},
 	},
+	{dir: "internal/bench/profile"},
+	{dir: "internal/bench/report"},
+	{dir: "internal/bench", ours: []string{"internal/bench/...", "internal/netlab"}, third: []string{xsys}, tests: []string{goleak, "internal/netlab/..."}},
 	{dir: "internal/e2e/...", ours: append([]string{"internal/netlab/..."}, public...), third: []string{xsys, xnet, netlink}, tests: []string{goleak}},
 
 	// The simulation of tunnels under models of TCP.
