@@ -75,11 +75,16 @@ var rules = []rule{
 	{dir: "internal/pcapfilter", third: []string{"golang.org/x/net/bpf"}},
 	{dir: "internal/prefix"},
 	{dir: "internal/lease"},
+	{dir: "internal/suspend", third: []string{xsys}},
 	{dir: "internal/gate", third: []string{xcrypto}},
 
 	{
-		dir:   "mlvpn",
-		ours:  slices.Concat(core, []string{"internal/wire", "internal/flow", "internal/fq", "internal/pacing", "internal/metric", "internal/path", "internal/prefix", "internal/lease", "internal/gate"}),
+		dir: "mlvpn",
+		ours: slices.Concat(core, []string{
+			"internal/wire", "internal/flow", "internal/fq", "internal/pacing", "internal/metric", "internal/path", "internal/prefix",
+			"internal/lease",
+			"internal/gate", "internal/suspend",
+		}),
 		tests: []string{goleak, "link/linksim", "link/linktest", "scheduler/schedtest", "tun/tuntest"},
 	},
 

@@ -26,6 +26,9 @@ type HandshakeConfig struct {
 	Password bool
 	// Network is the name of the network, the same on both sides. It may be empty.
 	Network string
+	// Renews is the Binding of the session whose keys the handshake is to replace; zero is
+	// none. Both sides must have the same.
+	Renews [32]byte
 
 	rand io.Reader // of ephemeral keys; tests set it
 }
@@ -72,10 +75,14 @@ func noiseConfig(cfg *HandshakeConfig, initiator bool) (noise.Config, error) {
 		CipherSuite: noise.NewCipherSuite(noise.DH25519, noise.CipherChaChaPoly, noise.HashBLAKE2s),
 		Random:      cfg.rand,
 		Initiator:   initiator,
-		Prologue:    append([]byte("ML/1"), protocolVersion),
 		// Always set, to zeros if there is none: the library would take a nil one for the
 		// empty string.
 		PresharedKey: append([]byte(nil), cfg.Preshared[:]...),
+	}
+	if cfg.Renews == ([32]byte{}) {
+		c.Prologue = append([]byte("ML/1"), protocolVersion)
+	} else {
+		c.Prologue = append(append([]byte("ML/1 rekey"), protocolVersion), cfg.Renews[:]...)
 	}
 	c.Prologue = append(c.Prologue, cfg.Network...)
 	if cfg.Password {

@@ -252,8 +252,8 @@ func newBench(t testing.TB, links, size, flows int) *bench {
 	if crypto.Supported()&crypto.AES256GCM.Bit() != 0 {
 		aead = crypto.AES256GCM
 	}
-	cep := cs.newEpoch(b.client.session, csec, aead, cown, sown)
-	sep := ss.newEpoch(&Session{e: b.server.e, peer: "alice"}, ssec, aead, sown, cown)
+	cep := cs.newEpoch(now, b.client.session, csec, aead, cown, sown)
+	sep := ss.newEpoch(now, &Session{e: b.server.e, peer: "alice"}, ssec, aead, sown, cown)
 	cs.propose(now, b.client.session, cep)
 	ss.propose(now, sep.session, sep)
 	for i := range links {

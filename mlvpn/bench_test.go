@@ -265,7 +265,7 @@ func BenchmarkIdleSessions(b *testing.B) {
 			s.e.call(func(now time.Time) {
 				own := s.allocate(minLinks)
 				ses := &Session{e: server.e, peer: "client"}
-				ep := s.newEpoch(ses, secrets[i], crypto.ChaCha20Poly1305, own, own)
+				ep := s.newEpoch(now, ses, secrets[i], crypto.ChaCha20Poly1305, own, own)
 				s.propose(now, ses, ep)
 				p := s.path(ep, 0)
 				on := &port{cfg: LinkConfig{Name: "x", Timeout: time.Hour}, sock: sock, traffic: newTraffic()}

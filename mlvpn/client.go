@@ -246,13 +246,7 @@ func (c *Client) healthy() bool {
 
 // begin makes a fresh INIT.
 func (c *Client) begin(now time.Time) error {
-	initiator, err := crypto.NewInitiator(crypto.HandshakeConfig{
-		Key:       c.cfg.Key,
-		Peer:      c.cfg.Server,
-		Preshared: c.preshared(),
-		Password:  c.cfg.password(),
-		Network:   c.cfg.Network,
-	})
+	initiator, err := crypto.NewInitiator(c.handshakeConfig())
 	if err != nil {
 		return err
 	}
@@ -282,6 +276,19 @@ func (c *Client) begin(now time.Time) error {
 	c.attempt = a
 	return nil
 }
+
+func (c *Client) handshakeConfig() crypto.HandshakeConfig {
+	return crypto.HandshakeConfig{
+		Key:       c.cfg.Key,
+		Peer:      c.cfg.Server,
+		Preshared: c.preshared(),
+		Password:  c.cfg.password(),
+		Network:   c.cfg.Network,
+	}
+}
+
+// rekeying implements side.
+func (c *Client) rekeying(*Session) (crypto.HandshakeConfig, error) { return c.handshakeConfig(), nil }
 
 func (c *Client) preshared() crypto.PresharedKey {
 	if c.cfg.password() {
@@ -365,7 +372,7 @@ func (c *Client) handshake(now time.Time, m *senderMsg) {
 		c.restart()
 		return
 	}
-	ep := s.newEpoch(c.session, secrets, aead, a.own, p.Indices)
+	ep := s.newEpoch(now, c.session, secrets, aead, a.own, p.Indices)
 	c.attempt, c.renew = nil, false
 	s.propose(now, c.session, ep)
 	c.addressed(now, p.Addresses)

@@ -44,6 +44,7 @@ type control struct {
 	pong    wire.Pong
 	info    wire.PathInfo
 	closing wire.Close
+	rekey   wire.Rekey // the Noise message is borrowed
 }
 
 type controlSet uint8
@@ -53,6 +54,7 @@ const (
 	hasPong
 	hasInfo
 	hasClose
+	hasRekey
 )
 
 // inbound is what one datagram carries.
@@ -94,6 +96,9 @@ func (s *ml1Sealer) sealControl(dst []byte, c *control) ([]byte, error) {
 	if c.has&hasPing != 0 {
 		p = wire.AppendPing(p, c.ping)
 	}
+	if c.has&hasRekey != 0 {
+		p = wire.AppendRekey(p, &c.rekey)
+	}
 	if c.has&hasClose != 0 {
 		p = wire.AppendClose(p, c.closing)
 	}
@@ -101,7 +106,7 @@ func (s *ml1Sealer) sealControl(dst []byte, c *control) ([]byte, error) {
 	return s.append(dst, p)
 }
 
-func (s *ml1Sealer) worn(limit uint64) bool { return s.seal.Counter() >= limit }
+func (s *ml1Sealer) worn(limit uint64) bool { return s.seal.Used() >= limit }
 
 func (s *ml1Sealer) append(dst, plaintext []byte) ([]byte, error) {
 	start := len(dst)
@@ -159,6 +164,14 @@ func (in *inbound) parse(plaintext []byte) error {
 		case wire.TypeClose:
 			if in.closing, err = wire.ParseClose(f.Body); err == nil {
 				in.has |= hasClose
+			}
+		case wire.TypeRekey:
+			switch in.rekey, err = wire.ParseRekey(f.Body); {
+			case err == nil:
+				in.has |= hasRekey
+			case errors.Is(err, wire.ErrKind):
+				in.skipped++
+				err = nil
 			}
 		case wire.TypePath:
 			switch in.info, err = wire.ParsePathInfo(f.Body); {

@@ -55,6 +55,10 @@ type Config struct {
 	// Reorder sets the limits of each session's reorder buffer.
 	Reorder reorder.Config
 
+	// RekeyAfter is how old a client lets the keys of a session get, within a tenth. 0 means
+	// 2 minutes, and more means that as well; less than a second means a second.
+	RekeyAfter time.Duration
+
 	// Logger receives what an operator should know; nil discards it. Secrets are
 	// never logged. Its handler must not call methods of the Client or Server.
 	Logger *slog.Logger
@@ -242,6 +246,13 @@ func (c *Config) newScheduler() scheduler.Scheduler {
 		return c.NewScheduler()
 	}
 	return new(scheduler.Weighted)
+}
+
+func (c *Config) rekeyAfter() time.Duration {
+	if c.RekeyAfter == 0 {
+		return rekeyAfter
+	}
+	return min(max(c.RekeyAfter, time.Second), rekeyAfter)
 }
 
 func (c *Config) logger() *slog.Logger {

@@ -17,6 +17,7 @@ type sessionSendCounters struct {
 	queueFull uint64
 	ruled     uint64 // dropped by a rule
 	noLink    uint64
+	rekeys    uint64
 	tooLarge  uint64
 }
 

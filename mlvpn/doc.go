@@ -22,12 +22,10 @@
 // queues, the scheduler and the sealers. Another, the receiver, owns the openers and
 // replay windows, the reorder buffers and the device's write side. A reader per
 // device, link and socket only waits for input and hands whole batches over; a
-// notifier calls OnEvent. Sessions have no goroutine, timer or socket of their own.
+// notifier calls OnEvent, and a worker computes handshakes. Sessions have no goroutine, timer or socket of their own.
 //
 // # Limitations
 //
-// This version schedules by configured bandwidth and learns no rate. Keys are replaced
-// by a fresh handshake only: when no link has worked, and when a key has protected as
-// many packets as is good for it. The package configures nothing in the host: addresses,
+// This version schedules by configured bandwidth and learns no rate. The package configures nothing in the host: addresses,
 // routes, MTU and privileges belong to the program that uses it.
 package mlvpn

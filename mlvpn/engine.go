@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/suspend"
 	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/tun"
 )
@@ -29,6 +31,9 @@ type engine struct {
 	guard   guard     // constant once running
 	bufs    int       // size of a packet buffer, in bytes
 	born    time.Time
+
+	suspended    func() time.Duration // how long the host has been; constant once running
+	rekeyPackets uint64               // how many packets a key protects; constant once running
 
 	handshakes atomic.Int32  // handshake datagrams that wait for the sender
 	retries    atomic.Int32  // RETRYs that do
@@ -55,6 +60,9 @@ type side interface {
 	changed(s *Session, up bool)
 	// failed is told that nothing came of a handshake.
 	failed(now time.Time, s *Session)
+	// rekeying returns with what another handshake with a session's peer is configured,
+	// or an error if the peer is not let in any more.
+	rekeying(s *Session) (crypto.HandshakeConfig, error)
 	// ended is told that a session has been removed.
 	ended(s *Session)
 	// advance does what is due and returns when it wants to be called again; the zero
@@ -92,6 +100,10 @@ func newEngine(cfg Config, s side) *engine {
 		guard: newGuard(cfg.Local, nil),
 		bufs:  max(2048, mtu+14+tun.Headroom+2*Overhead),
 		born:  time.Now(),
+
+		suspended:    suspend.Total,
+		rekeyPackets: rekeyPackets,
+
 		life: life{
 			ports:  make(map[*port]struct{}),
 			accept: make(map[*acceptor]struct{}),

@@ -30,9 +30,10 @@ func (ep *epoch) slot() *timerSlot { return &ep.rx.timerSlot }
 
 // epochSender is owned by the sender.
 type epochSender struct {
-	keys     *keys   // what we send under
-	offered  *keys   // on a server: agreed on, but the client has not used them yet
-	replaced []*keys // oldest first: what is under way is still received
+	keys     *keys          // what we send under
+	offered  *keys          // on a server: agreed on, but the client has not used them yet
+	replaced []replacedKeys // oldest first: what is under way is still received
+	rekey    rekeying
 
 	sched  scheduler.Scheduler
 	paths  []*pathState     // by link; nil where there is none yet

@@ -35,9 +35,11 @@ func (s *sender) release(indices []uint32) {
 }
 
 // newEpoch makes an epoch from what a handshake has agreed on.
-func (s *sender) newEpoch(ses *Session, secrets *crypto.Secrets, aead crypto.AEAD, own, peer []uint32) *epoch {
+func (s *sender) newEpoch(now time.Time, ses *Session, secrets *crypto.Secrets, aead crypto.AEAD, own, peer []uint32) *epoch {
 	ep := &epoch{session: ses}
 	ep.tx.keys = &keys{secrets: secrets, aead: aead, own: own, peer: peer}
+	s.date(now, ep.tx.keys)
+	s.schedule(now, ep)
 	ep.tx.sched = s.e.cfg.newScheduler()
 	ep.tx.seed = secrets.SendFlowSeed()
 	ep.rx.seed = secrets.RecvFlowSeed()

@@ -1,7 +1,6 @@
 package mlvpn
 
 import (
-	"slices"
 	"time"
 
 	"github.com/multilink-vpn/multilink/crypto"
@@ -15,16 +14,19 @@ type keys struct {
 	aead    crypto.AEAD
 	own     []uint32 // by link: the receiver indices that we want to see
 	peer    []uint32 // by link: those that the peer wants to see
+	born    time.Time
+	slept   time.Duration // for how long the host had been suspended by then
 }
 
 // all returns every set of keys that an epoch has.
 func (t *epochSender) all() (all []*keys) {
-	for _, k := range append(slices.Clone(t.replaced), t.keys, t.offered) {
-		if k != nil {
-			all = append(all, k)
-		}
+	for _, k := range t.replaced {
+		all = append(all, k.keys)
 	}
-	return all
+	if t.offered != nil {
+		all = append(all, t.offered)
+	}
+	return append(all, t.keys)
 }
 
 // path returns the path of a link, for a client, which decides about its paths. A
@@ -55,6 +57,7 @@ func (p *pathState) newSealer(k *keys) (sealer, error) {
 type inboundKeys struct {
 	*keys
 	openers []opener // by link; nil where nothing has arrived
+	proved  bool     // something was opened with them: the peer has them
 }
 
 // An inboundSlot is what a receiver index stands for.

@@ -19,7 +19,9 @@ type senderMsg struct {
 	pong     wire.Pong
 	info     wire.PathInfo
 	closing  wire.Close
-	received uint32 // for msgPing: what the answer will say
+	rekey    wire.Rekey // owns its Noise message
+	keys     *keys      // msgProved
+	received uint32     // for msgPing: what the answer will say
 	highest  uint32
 	learned  hostAddr
 
@@ -40,5 +42,7 @@ const (
 	msgPong
 	msgInfo
 	msgClose
+	msgRekey
+	msgProved  // the first datagram under keys
 	msgLearned // an inner source address not seen before
 )

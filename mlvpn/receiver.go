@@ -184,6 +184,10 @@ func (r *receiver) process(now time.Time, b *portBatch) {
 		p.rx.rate.Add(now, len(datagram))
 		r.expect(now, p)
 		r.origin(now, p, b.port, b.from[i])
+		if !slot.keys.proved {
+			slot.keys.proved = true
+			r.tell = append(r.tell, senderMsg{kind: msgProved, path: p, keys: slot.keys.keys, at: now})
+		}
 		r.dispatch(now, p)
 		if r.packets(now, stamp, p, b.bufs[i]) {
 			b.bufs[i] = r.held.get()
@@ -305,6 +309,11 @@ func (r *receiver) dispatch(now time.Time, p *pathState) {
 	}
 	if in.has&hasPong != 0 {
 		m.kind, m.pong = msgPong, in.pong
+		r.tell = append(r.tell, m)
+	}
+	if in.has&hasRekey != 0 {
+		m.kind, m.rekey = msgRekey, in.rekey
+		m.rekey.Noise = slices.Clone(in.rekey.Noise)
 		r.tell = append(r.tell, m)
 	}
 	if in.has&hasClose != 0 {

@@ -165,6 +165,19 @@ func (v *Server) responderConfig() crypto.HandshakeConfig {
 	}
 }
 
+// rekeying implements side.
+func (v *Server) rekeying(ses *Session) (crypto.HandshakeConfig, error) {
+	cfg := v.responderConfig()
+	if !cfg.Password {
+		client := v.clients.byKey[ses.id.key]
+		if client == nil {
+			return cfg, errUnknownClient
+		}
+		cfg.Peer, cfg.Preshared = ses.id.key, client.peer.Preshared
+	}
+	return cfg, nil
+}
+
 // respond answers an INIT that the worker has read.
 func (v *Server) respond(now time.Time, w *initWork, responder *crypto.Responder, payload []byte, key crypto.PublicKey, err error) {
 	s := &v.e.sender
@@ -173,7 +186,7 @@ func (v *Server) respond(now time.Time, w *initWork, responder *crypto.Responder
 	var ep *epoch
 	var answer []byte
 	if err == nil {
-		ep, answer, err = v.answer(&w.init, responder, payload, key)
+		ep, answer, err = v.answer(now, &w.init, responder, payload, key)
 		responder.Wipe()
 	}
 	if err != nil {

@@ -32,6 +32,8 @@ type sender struct {
 	rng      *mathrand.ChaCha8
 	indices  map[uint32]struct{} // our receiver indices in use
 	count    senderCounters
+	slept    time.Duration // how long the host has been suspended
+	sleptAt  time.Time     // when that was asked last
 
 	scratch struct {
 		packet packet
@@ -56,6 +58,7 @@ func (s *sender) init(e *engine) {
 	s.sessions = make(map[*Session]struct{})
 	s.bufs.size, s.slabs.size = e.bufs, slabSize
 	s.rng = newRand()
+	s.slept = e.suspended()
 	s.indices = make(map[uint32]struct{})
 }
 
@@ -75,11 +78,11 @@ func (s *sender) run(ctx context.Context) {
 		}
 		// The clock is read once per turn.
 		now := time.Now()
+		s.watchSleep(now)
 		s.scratch.msgs = s.box.take(s.scratch.msgs)
 		for i := range s.scratch.msgs {
 			s.handle(now, &s.scratch.msgs[i])
 		}
-		next := s.e.side.advance(now)
 		for {
 			ses, ok := s.timers.due(now)
 			if !ok {
@@ -87,6 +90,7 @@ func (s *sender) run(ctx context.Context) {
 			}
 			s.tick(now, ses)
 		}
+		next := s.e.side.advance(now)      // which may be about what has just ended
 		for i := 0; i < len(s.work); i++ { // which may grow meanwhile
 			ses := s.work[i]
 			ses.tx.working = false
@@ -155,6 +159,10 @@ func (s *sender) handle(now time.Time, m *senderMsg) {
 	case msgClose:
 		s.e.log.Info("the peer has closed the session", "peer", ses.peer, "reason", m.closing.Reason)
 		s.closed(now, ses, m.closing)
+	case msgRekey:
+		s.rekeyed(now, p, m.rekey)
+	case msgProved:
+		s.proved(now, p.epoch, m.keys)
 	case msgLearned:
 		s.e.side.learned(ses, m.learned)
 	}
@@ -166,6 +174,11 @@ func (s *sender) tick(now time.Time, ses *Session) {
 		s.end(ses)
 		return
 	}
+	if s.tooOld(now, ses) {
+		s.abort(now, ses, "its keys are too old, and the peer has not answered with others")
+		return
+	}
+	s.renewKeys(now, ses)
 	for _, ep := range ses.tx.epochs() {
 		for _, p := range ep.tx.active {
 			if p.tx.monitor.Advance(now, p.rto()) {
@@ -199,6 +212,9 @@ func (s *sender) reschedule(now time.Time, ses *Session) {
 				sooner(now.Add(refusedPause))
 			}
 		}
+	}
+	if t.current != nil {
+		sooner(s.nextRekey(t.current))
 	}
 	if len(t.pending) > 0 {
 		sooner(t.pending[0].expires)

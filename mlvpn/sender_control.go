@@ -11,7 +11,7 @@ import (
 // control seals a datagram of control messages into a path's outbox.
 func (s *sender) control(now time.Time, p *pathState, c *control) {
 	t := &p.tx
-	if !s.room(now, p, maxControl) {
+	if !s.room(now, p, maxControl+len(c.rekey.Noise)) {
 		t.count.refused++
 		return
 	}

@@ -112,7 +112,7 @@ func (v *Server) failed(now time.Time, s *Session) {
 var errUnknownClient = errors.New("no client with this public key is let in: add it with AddClient or in the configuration")
 
 // answer decides about an authentic INIT and makes what follows from it.
-func (v *Server) answer(init *wire.Init, r *crypto.Responder, payload []byte, key crypto.PublicKey) (*epoch, []byte, error) {
+func (v *Server) answer(now time.Time, init *wire.Init, r *crypto.Responder, payload []byte, key crypto.PublicKey) (*epoch, []byte, error) {
 	var client *account
 	if !v.cfg.password() {
 		if client = v.clients.byKey[key]; client == nil {
@@ -156,7 +156,7 @@ func (v *Server) answer(init *wire.Init, r *crypto.Responder, payload []byte, ke
 	}
 	ses := v.session(key, client, &hello)
 	v.grant(ses, reply.Addresses)
-	return s.newEpoch(ses, secrets, aead, own, hello.Indices), answer, nil
+	return s.newEpoch(now, ses, secrets, aead, own, hello.Indices), answer, nil
 }
 
 // roomFor returns why a client by password cannot be served besides the others, or nil.

@@ -152,6 +152,7 @@ func (s *sender) drop(ep *epoch) {
 	for _, p := range ep.tx.active {
 		s.emptyOutbox(p)
 	}
+	s.abandon(ep)
 	all := ep.tx.all()
 	for _, k := range all {
 		s.release(k.own)
@@ -195,13 +196,18 @@ func (s *sender) empty(ses *Session, q *queue) {
 
 // closed deals with a peer that has said goodbye.
 func (s *sender) closed(now time.Time, ses *Session, c wire.Close) {
+	ses.tx.retry = now.Add(min(time.Duration(c.RetryMillis)*time.Millisecond, maxPeerRetry))
+	s.abort(now, ses, closeReason(c))
+}
+
+// abort ends a session whose paths may work.
+func (s *sender) abort(now time.Time, ses *Session, reason string) {
 	if ses.tx.live() {
 		for _, p := range ses.tx.current.tx.active {
 			p.tx.monitor.Fail(now)
-			s.noteState(now, p, closeReason(c))
+			s.noteState(now, p, reason)
 		}
 	}
-	ses.tx.retry = now.Add(min(time.Duration(c.RetryMillis)*time.Millisecond, maxPeerRetry))
 	s.end(ses)
 }
 

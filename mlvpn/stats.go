@@ -33,6 +33,7 @@ type SessionStats struct {
 	Peer      string
 	Up        bool // at least one link works
 	Cipher    string
+	Rekeys    uint64 // how often the keys were replaced within the session
 	Links     []LinkStats
 	Queued    int    // packets that wait for a link
 	QueueFull uint64 // packets dropped because the queue was full
@@ -136,6 +137,7 @@ func (s *sender) stats(now time.Time, out *Stats) (of []*epoch) {
 			Ruled:     t.count.ruled,
 			NoLink:    t.count.noLink,
 			TooLarge:  t.count.tooLarge,
+			Rekeys:    t.count.rekeys,
 		}
 		ep := t.current
 		if ep == nil && len(t.pending) > 0 {

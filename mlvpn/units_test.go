@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -580,7 +581,8 @@ func TestCodec(t *testing.T) {
 		} else {
 			got.closing = wire.Close{}
 		}
-		if got != want || len(in.packets) != 0 || !in.newest {
+		got.rekey = wire.Rekey{}
+		if !reflect.DeepEqual(got, want) || len(in.packets) != 0 || !in.newest {
 			t.Errorf("set %b: got %+v, want %+v", set, in, want)
 		}
 	}
