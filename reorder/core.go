@@ -111,17 +111,16 @@ func (c *core) seen(now time.Time, link int, stamp uint32, delay time.Duration) 
 	}
 }
 
-// arrived notes a packet and returns what is to be held of it. A repaired one says
-// nothing about its link: it took its time elsewhere.
-func (c *core) arrived(p *Packet) slot {
-	s := slot{stamp: c.extend(p.Stamp), at: c.now, timed: p.Hold}
+// arrived notes a packet and fills in s, a zero slot. A repaired packet says nothing about
+// its link: it took its time elsewhere.
+func (c *core) arrived(p *Packet, s *slot) {
+	s.stamp, s.at, s.timed = c.extend(p.Stamp), c.now, p.Hold
 	if !p.Repaired {
 		s.sent = c.now - c.links.arrived(c.now, p.Link, s.stamp, p.Delay)
 		if c.repair > 0 {
 			c.progress()
 		}
 	}
-	return s
 }
 
 func (c *core) push(now time.Time, p *Packet) (Verdict, slotID) {
@@ -139,7 +138,8 @@ func (c *core) push(now time.Time, p *Packet) (Verdict, slotID) {
 
 // place decides about a packet in the order of its flow.
 func (c *core) place(p *Packet) (Verdict, slotID) {
-	s := c.arrived(p)
+	var s slot
+	c.arrived(p, &s)
 	f := c.flow(p.Flow)
 	order := f.extend(p.Order, s.stamp)
 	s.order = order
@@ -183,7 +183,7 @@ func (c *core) place(p *Packet) (Verdict, slotID) {
 		wait += max(c.links.slowest(c.now, c.maxHold, delay)-delay, 0)
 	}
 	s.deadline = s.at + min(wait, c.maxHold)
-	id := c.hold(f, s)
+	id := c.hold(f, &s)
 	if id == 0 {
 		c.stats.Late++
 		return Late, 0
@@ -197,7 +197,7 @@ func (c *core) place(p *Packet) (Verdict, slotID) {
 
 // hold takes a slot for a packet that waits for others or for its time. It returns 0
 // if there is no room, which cannot be if the caller popped what it could.
-func (c *core) hold(f *flow, s slot) slotID {
+func (c *core) hold(f *flow, s *slot) slotID {
 	order := s.order
 	fits := c.grow(f, order)
 	if !fits && f.far != 0 {
@@ -207,7 +207,7 @@ func (c *core) hold(f *flow, s slot) slotID {
 	if id == 0 {
 		return 0
 	}
-	c.pool.slots[id] = s
+	c.pool.slots[id] = *s
 	c.pool.link(f, id)
 
 	switch {

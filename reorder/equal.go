@@ -55,7 +55,8 @@ func (c *core) isEarly(f *flow, s *slot) bool {
 // delay deals with a packet that has no place in any order.
 func (c *core) delay(now time.Time, p *Packet) (Verdict, slotID) {
 	c.tick(now)
-	s := c.arrived(p)
+	var s slot
+	c.arrived(p, &s)
 	due := c.dueAt(s.sent, s.at)
 	if p.Repaired || !c.early(due) {
 		return Next, 0
