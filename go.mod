@@ -3,6 +3,7 @@ module github.com/multilink-vpn/multilink
 go 1.26.8
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/flynn/noise v1.1.0
 	github.com/spf13/cobra v1.10.2
 	github.com/vishvananda/netlink v1.3.1

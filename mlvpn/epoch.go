@@ -121,6 +121,7 @@ type pathReceiver struct {
 	active  bool          // the reorder buffer waits for the path
 	known   bool          // it was told of the path since that was last down
 	brought time.Duration // epochReceiver.busy when the path last brought a packet, or became known
+	last    time.Time     // when a datagram last came
 	rate    metric.Rate
 	count   receiveCounters
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/multilink-vpn/multilink/link"
@@ -20,7 +21,8 @@ type port struct {
 	serial uint32        // constant once added: tells it from other ports of the engine
 	gone   chan struct{} // closed when the reader has ended; nil before it starts; guarded by life.mu
 
-	traffic *traffic // shared by all ports that stand for one link, socket or listener
+	proven  atomic.Bool // an authentic datagram has come by it
+	traffic *traffic    // shared by all ports that stand for one link, socket or listener
 }
 
 // A LinkID identifies a link of a Client for as long as the Client lives.
@@ -97,13 +99,6 @@ func (e *engine) newPortBatch(p *port, free chan<- *portBatch) *portBatch {
 		from:  make([]link.Addr, portBatchSize),
 		free:  free,
 	}
-}
-
-// accepted returns the port of a link that a listener has accepted.
-func (e *engine) accepted(a *acceptor, l link.Link) *port {
-	e.life.mu.Lock()
-	defer e.life.mu.Unlock()
-	return &port{cfg: a.cfg, link: l, from: a, traffic: a.traffic}
 }
 
 // addPort starts a port's reader, now or when Run begins.
@@ -186,49 +181,4 @@ func (e *engine) readPort(p *port) {
 			return
 		}
 	}
-}
-
-// An acceptor takes in the links of a listener.
-type acceptor struct {
-	cfg     LinkConfig // the name is constant, the rest guarded by life.mu
-	l       link.Listener
-	traffic *traffic
-}
-
-// addAcceptor starts accepting, now or when Run begins.
-func (e *engine) addAcceptor(a *acceptor) error {
-	l := &e.life
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ended || l.started && l.ctx.Err() != nil {
-		a.l.Close()
-		return ErrClosed
-	}
-	l.accept[a] = struct{}{}
-	if l.started {
-		e.startAcceptor(a)
-	}
-	return nil
-}
-
-// startAcceptor starts the goroutine that accepts. life.mu is held.
-func (e *engine) startAcceptor(a *acceptor) {
-	e.life.readers.Go(func() {
-		for {
-			l, err := a.l.Accept()
-			if err == nil {
-				e.addPort(e.accepted(a, l))
-				continue
-			}
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			e.log.Warn("accepting a link failed, trying again", "link", a.cfg.Name, "err", err)
-			select {
-			case <-time.After(readRetry):
-			case <-e.sender.done:
-				return
-			}
-		}
-	})
 }

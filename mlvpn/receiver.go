@@ -182,6 +182,10 @@ func (r *receiver) process(now time.Time, b *portBatch) {
 		p.rx.count.datagrams++
 		p.rx.count.bytes += uint64(len(datagram))
 		p.rx.rate.Add(now, len(datagram))
+		p.rx.last = now
+		if b.port.from != nil {
+			b.port.proven.Store(true)
+		}
 		r.expect(now, p)
 		r.origin(now, p, b.port, b.from[i])
 		if !slot.keys.proved {

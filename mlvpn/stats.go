@@ -96,7 +96,8 @@ type LinkStats struct {
 	SendRate        float64
 	ReceivedPackets uint64 // datagrams of all kinds
 	ReceivedBytes   uint64
-	ReceiveRate     float64 // in bytes per second over the last second
+	ReceiveRate     float64   // in bytes per second over the last second
+	LastReceived    time.Time // of the last datagram; zero if there was none
 
 	Refused  uint64 // datagrams dropped because the link stayed full
 	Failed   uint64 // datagrams dropped because the link returned an error
@@ -210,6 +211,7 @@ func (r *receiver) stats(now time.Time, of []*epoch, out *Stats) {
 			st.Links[j].ReceivedPackets = p.rx.count.datagrams
 			st.Links[j].ReceivedBytes = p.rx.count.bytes
 			st.Links[j].ReceiveRate = p.rx.rate.PerSecond(now)
+			st.Links[j].LastReceived = p.rx.last
 			st.Links[j].Replayed = p.rx.count.replayed
 		}
 	}

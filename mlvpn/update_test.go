@@ -221,3 +221,64 @@ func TestTier(t *testing.T) {
 		t.Error("the highest tier says that the link has ended")
 	}
 }
+
+func TestUnprovenLinks(t *testing.T) { synctest.Test(t, testUnprovenLinks) }
+
+// testUnprovenLinks opens more connections than a listener keeps of those that nothing
+// authentic comes by. The ones of a client stay, and none is kept for long.
+func testUnprovenLinks(t *testing.T) {
+	w := newWorld(t, worldConfig{lines: twoLines()[:1]})
+	defer w.close()
+	l := &pipeListener{links: make(chan link.Link), closed: make(chan struct{})}
+	if err := w.server.AddListener(l, LinkConfig{Name: "tcp"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.client.AddLink(l.dial(), LinkConfig{Name: "tcp"}); err != nil {
+		t.Fatal(err)
+	}
+	w.sleep(time.Second)
+	open := func() (n int) {
+		w.server.e.life.mu.Lock()
+		defer w.server.e.life.mu.Unlock()
+		for p := range w.server.e.life.ports {
+			if p.from != nil {
+				n++
+			}
+		}
+		return n
+	}
+	for range maxUnproven + 20 {
+		stranger := l.dial()
+		defer stranger.Close()
+	}
+	w.sleep(100 * time.Millisecond)
+	if got := open(); got != maxUnproven+1 {
+		t.Errorf("%d connections are kept, want %d and the client's", got, maxUnproven)
+	}
+	w.exchange(100, time.Second)
+	w.sleep(unprovenFor)
+	if got := open(); got != 1 {
+		t.Errorf("%d connections are kept after %v, want the client's only", got, unprovenFor)
+	}
+	w.exchange(100, time.Second)
+	if c, s := w.carried("tcp"); c < 20 || s < 20 {
+		t.Errorf("the client's connection carried %d and %d packets", c, s)
+	}
+
+	if err := w.server.UpdateListener(l, LinkConfig{Name: "tcp", Fallback: true}); err != nil {
+		t.Fatal(err)
+	}
+	_, before := w.carried("tcp")
+	w.exchange(100, time.Second)
+	if _, after := w.carried("tcp"); after != before {
+		t.Errorf("the server sent %d packets on a link that it had made a fallback", after-before)
+	}
+	if err := w.server.RemoveListener(l); err != nil {
+		t.Fatal(err)
+	}
+	w.sleep(100 * time.Millisecond)
+	w.exchange(100, time.Second)
+	if got := open(); got != 0 {
+		t.Errorf("%d connections are left of a listener that was removed", got)
+	}
+}
