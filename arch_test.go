@@ -93,9 +93,11 @@ var rules = []rule{
 	{dir: "internal/hook", third: []string{xsys}, tests: []string{goleak}},
 	{dir: "internal/netif", third: []string{xsys, netlink}, tests: []string{goleak}},
 	{dir: "internal/privdrop", third: []string{xsys}},
+	{dir: "internal/fib", third: []string{xsys, netlink}},
+	{dir: "internal/wsconn", third: []string{"github.com/coder/websocket"}, tests: []string{goleak}},
 	{
 		dir:   "internal/daemon",
-		ours:  slices.Concat(core, []string{"mlvpn", "internal/conf", "internal/pcapfilter", "internal/hook", "internal/netif", "internal/privdrop"}),
+		ours:  slices.Concat(core, []string{"mlvpn", "internal/conf", "internal/pcapfilter", "internal/hook", "internal/netif", "internal/privdrop", "internal/fib", "internal/wsconn"}),
 		tests: []string{goleak, "link/linksim", "tun/tuntest"},
 	},
 	{

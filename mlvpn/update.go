@@ -47,8 +47,9 @@ func (v *Server) UpdateSocket(s link.Socket, cfg LinkConfig) error {
 	return failed
 }
 
-// RemoveSocket closes a socket. Clients are told to use their other links instead; one
-// that opens its link anew, to another socket, gets it back.
+// RemoveSocket takes a socket out of use, and closes it a little later, when what is
+// under way has arrived. Clients are told to use their other links instead; one that
+// opens its link anew, to another socket, gets it back.
 func (v *Server) RemoveSocket(s link.Socket) error {
 	p := v.e.portOf(s)
 	if p == nil {
@@ -57,7 +58,7 @@ func (v *Server) RemoveSocket(s link.Socket) error {
 	if err := v.e.call(func(now time.Time) { v.e.sender.dismiss(now, p) }); err != nil {
 		return err
 	}
-	v.e.removePort(p)
+	v.e.retirePort(p)
 	return nil
 }
 
@@ -97,9 +98,35 @@ func (v *Server) RemoveListener(l link.Listener) error {
 		if err := v.e.call(func(now time.Time) { v.e.sender.dismiss(now, p) }); err != nil {
 			return err
 		}
-		v.e.removePort(p)
+		v.e.retirePort(p)
 	}
 	return nil
+}
+
+// retireAfter is how long a port still receives once the peers have been told that it
+// will not be used any more.
+const retireAfter = time.Second
+
+// retirePort closes a port when what is under way has arrived.
+func (e *engine) retirePort(p *port) {
+	e.life.mu.Lock()
+	running := p.gone != nil
+	if running && !e.life.ended {
+		e.life.readers.Go(func() {
+			timer := time.NewTimer(retireAfter)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-p.gone:
+			case <-e.sender.done:
+			}
+			e.removePort(p)
+		})
+	}
+	e.life.mu.Unlock()
+	if !running {
+		e.removePort(p)
+	}
 }
 
 var (

@@ -115,8 +115,7 @@ func testUpdateSocket(t *testing.T) {
 	if err := w.server.RemoveSocket(sock); err != nil {
 		t.Fatal(err)
 	}
-	w.sleep(100 * time.Millisecond) // what the client had sent there is lost
-	w.exchange(100, time.Second)
+	w.exchange(200, time.Second) // what is under way to the socket arrives
 	w.log.take()
 
 	moved, err := w.net.Listen(socketAddr(7))
@@ -278,7 +277,7 @@ func testUnprovenLinks(t *testing.T) {
 	}
 	w.sleep(100 * time.Millisecond)
 	w.exchange(100, time.Second)
-	if got := open(); got != 0 {
-		t.Errorf("%d connections are left of a listener that was removed", got)
+	if w.sleep(retireAfter); open() != 0 {
+		t.Errorf("%d connections are left of a listener that was removed", open())
 	}
 }

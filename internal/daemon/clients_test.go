@@ -163,7 +163,7 @@ func TestServePrivileged(t *testing.T) {
 	if err := remote.in.Encode(task{Config: r.opts.Config, Interface: "no such interface"}); err != nil {
 		t.Fatal(err)
 	}
-	next, err := readSettings(r.opts, remote.read)
+	next, err := readSettings(r.opts, remote.read, nil)
 	if err != nil || len(next.clients) != 1 || next.keys.private != r.now.keys.private {
 		t.Errorf("%v, %v", next, err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/multilink-vpn/multilink/crypto"
 	"github.com/multilink-vpn/multilink/internal/conf"
+	"github.com/multilink-vpn/multilink/internal/fib"
 	"github.com/multilink-vpn/multilink/internal/netif"
 	"github.com/multilink-vpn/multilink/internal/privdrop"
 	"github.com/multilink-vpn/multilink/mlvpn"
@@ -64,7 +65,7 @@ type tunnel interface {
 // fails for good. Everything that can be checked is checked before anything is
 // started; what was started is undone.
 func Run(ctx context.Context, opts Options) error {
-	now, err := readSettings(opts, func() (*conf.Files, error) { return conf.Read(opts.Config) })
+	now, err := readSettings(opts, func() (*conf.Files, error) { return conf.Read(opts.Config) }, nil)
 	if err != nil {
 		return err
 	}
@@ -82,12 +83,21 @@ func Run(ctx context.Context, opts Options) error {
 	defer background.Wait()
 	var undo cleanup
 	defer undo.run()
-	var sockets []serverSocket
+	tables := &fib.Tables{Owner: c.Interface}
+	defer func() {
+		if err := tables.Close(); err != nil {
+			opts.Log.Warn("a routing rule stays behind", "err", err)
+		}
+	}()
+	if err := useTables(tables, c); err != nil {
+		return err
+	}
+	var listening *serverLinks
 	if c.Mode == conf.Server {
-		if sockets, err = listen(c); err != nil {
+		if listening, err = openServerLinks(c, tables, opts.Log); err != nil {
 			return err
 		}
-		undo.add(func() { closeSockets(sockets) })
+		undo.add(listening.abandon)
 	}
 	mtu := cmp.Or(c.MTU, defaultMTU)
 	dev, err := tun.Open(tun.Config{Name: c.Interface, MTU: mtu, TAP: c.Device == conf.TAP})
@@ -151,20 +161,30 @@ func Run(ctx context.Context, opts Options) error {
 
 	var t tunnel
 	parts := []part{restartOnly{opts.Log, now}}
+	var links links
 	if c.Mode == conf.Server {
-		server, e := newServer(now, shared, sockets)
-		t, err = server, e
+		server, err := mlvpn.NewServer(serverConfig(now, shared))
+		if err != nil {
+			return err
+		}
+		undo.forget() // the tunnel owns the device and the sockets now
+		if err := listening.begin(server); err != nil {
+			return err
+		}
+		t, links = server, listening
 		if len(now.clients) > 0 || c.PrivateKey != "" {
 			parts = append(parts, clientList{server, opts.Log})
 		}
 	} else {
-		t, err = newClient(ctx, c, keys, shared, opts, events, &background)
+		client, err := newClient(c, keys, shared, opts.Name)
+		if err != nil {
+			return err
+		}
+		undo.forget()
+		t, links = client, startClientLinks(ctx, client, c, events, tables, opts.Log)
 	}
-	if err != nil {
-		return err
-	}
-	undo.forget() // the tunnel owns the device and the sockets now
-	reload := reloader{opts: opts, read: root.read, now: now, parts: append(parts, filterPart{t})}
+	defer links.close()
+	reload := reloader{opts: opts, read: root.read, now: now, parts: append(parts, links, filterPart{t})}
 	background.Go(func() { reload.run(ctx, opts.Reload) })
 	opts.Log.Info("started", "mode", c.Mode, "links", len(c.Links), "config", c.File)
 	err = t.Run(ctx)
@@ -234,19 +254,6 @@ func parseKeys(c *conf.Config) (k keyring, err error) {
 		}
 	}
 	return k, nil
-}
-
-// linkConfig turns a section of the configuration into what the library wants.
-func linkConfig(l *conf.Link) mlvpn.LinkConfig {
-	return mlvpn.LinkConfig{
-		Name:             l.Name,
-		Bandwidth:        l.BandwidthUpload,
-		PeerBandwidth:    l.BandwidthDownload,
-		Fallback:         l.FallbackOnly,
-		Timeout:          l.Timeout,
-		LossTolerance:    tolerance(l.LossTolerance),
-		LatencyTolerance: l.LatencyTolerance,
-	}
 }
 
 // tolerance turns per cent into a fraction. 100 % is no limit, which the library

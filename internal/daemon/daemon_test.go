@@ -53,7 +53,7 @@ func TestLinkConfig(t *testing.T) {
 		{Name: "lte", Fallback: true, Timeout: 5 * time.Second, LatencyTolerance: 300 * time.Millisecond},
 	}
 	for i := range want {
-		if got := linkConfig(&c.Links[i]); got != want[i] {
+		if got := linkConfig(c, &c.Links[i], false); got != want[i] {
 			t.Errorf("got  %+v\nwant %+v", got, want[i])
 		}
 	}

@@ -20,10 +20,12 @@ import (
 // events passes what happens to the status command, in MLVPN's terms, and to the
 // keepers of a client's links.
 type events struct {
-	log     *slog.Logger
-	hook    hook.Config  // without a path if there is no status command
-	runner  *hook.Runner // of hook, when this process runs it
-	script  script       // nil until begin, and without a status command
+	log    *slog.Logger
+	hook   hook.Config  // without a path if there is no status command
+	runner *hook.Runner // of hook, when this process runs it
+	script script       // nil until begin, and without a status command
+
+	mu      sync.Mutex // guards the following
 	watches map[string]chan bool
 
 	// The following is only accessed by handle.
@@ -62,12 +64,20 @@ func newEvents(c *conf.Config, log *slog.Logger) (*events, error) {
 	return e, err
 }
 
-// watch returns where the link called name reports that it went down or up: only the
-// latest news is kept. It must be called before the tunnel runs.
+// watch returns where the link called name reports that it went down or up, until
+// unwatch: only the latest news is kept.
 func (e *events) watch(name string) <-chan bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	ch := make(chan bool, 1)
 	e.watches[name] = ch
 	return ch
+}
+
+func (e *events) unwatch(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.watches, name)
 }
 
 // begin gets the status command ready to run: in another process, which stays root, if
@@ -152,6 +162,8 @@ func (e *events) post(ev hook.Event) {
 
 // tell gives a link's keeper the latest news.
 func (e *events) tell(link string, down bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	ch := e.watches[link]
 	if ch == nil {
 		return

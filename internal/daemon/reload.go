@@ -20,8 +20,9 @@ type settings struct {
 }
 
 // readSettings reads and checks everything, and logs the warnings. An error says what is
-// wrong with which file and line.
-func readSettings(opts Options, read func() (*conf.Files, error)) (*settings, error) {
+// wrong with which file and line. What it takes long to make of a password is taken over
+// from was, if that is not nil.
+func readSettings(opts Options, read func() (*conf.Files, error), was *settings) (*settings, error) {
 	files, err := read()
 	if err != nil {
 		return nil, err
@@ -33,8 +34,10 @@ func readSettings(opts Options, read func() (*conf.Files, error)) (*settings, er
 	if err != nil {
 		return nil, err
 	}
-	keys, err := parseKeys(c)
-	if err != nil {
+	var keys keyring
+	if was != nil && c.Password != "" && c.Password == was.conf.Password && c.Network == was.conf.Network {
+		keys.password = was.keys.password
+	} else if keys, err = parseKeys(c); err != nil {
 		return nil, err
 	}
 	peers, err := parseClients(c, keys, clients)
@@ -88,7 +91,7 @@ func (r *reloader) run(ctx context.Context, requests <-chan struct{}) {
 // follow, the old one stays in force and the log says why.
 func (r *reloader) reload() error {
 	log := r.opts.Log
-	next, err := readSettings(r.opts, r.read)
+	next, err := readSettings(r.opts, r.read, r.now)
 	var done []string
 	if err == nil {
 		done, err = r.apply(next)
@@ -162,7 +165,6 @@ func (r restartOnly) prepare(_, new *settings) (func() string, func(), error) {
 		{"reorder_buffer_size", a.ReorderBuffer == b.ReorderBuffer},
 		{"ip4 or ip6", a.IP4 == b.IP4 && a.IP6 == b.IP6 && a.IP4Gateway == b.IP4Gateway && a.IP6Gateway == b.IP6Gateway},
 		{"ip4_routes or ip6_routes", fmt.Sprint(a.IP4Routes, a.IP6Routes) == fmt.Sprint(b.IP4Routes, b.IP6Routes)},
-		{"the links", sameLinks(a.Links, b.Links)},
 	} {
 		if !k.same {
 			names = append(names, k.name)
@@ -175,19 +177,4 @@ func (r restartOnly) prepare(_, new *settings) (func() string, func(), error) {
 		r.log.Warn("a reload cannot change this: restart to apply it", "changed", strings.Join(names, ", "))
 		return ""
 	}, nil, nil
-}
-
-// sameLinks reports whether two files have the same links, wherever in the file.
-func sameLinks(a, b []conf.Link) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		x, y := a[i], b[i]
-		x.Line, y.Line = 0, 0
-		if x != y {
-			return false
-		}
-	}
-	return true
 }
