@@ -95,6 +95,7 @@ var rules = []rule{
 	{dir: "internal/privdrop", third: []string{xsys}},
 	{dir: "internal/fib", third: []string{xsys, netlink}},
 	{dir: "internal/wsconn", third: []string{"github.com/coder/websocket"}, tests: []string{goleak}},
+	{dir: "internal/setup", ours: []string{"crypto", "internal/conf", "internal/lease"}},
 	{
 		dir:   "internal/daemon",
 		ours:  slices.Concat(core, []string{"mlvpn", "internal/conf", "internal/pcapfilter", "internal/hook", "internal/netif", "internal/privdrop", "internal/fib", "internal/wsconn"}),
@@ -108,7 +109,7 @@ var rules = []rule{
 	},
 	{
 		dir:   "cmd/mlvpn",
-		ours:  []string{"crypto", "internal/conf", "internal/daemon", "internal/demo", "internal/hook"},
+		ours:  []string{"crypto", "internal/conf", "internal/daemon", "internal/demo", "internal/hook", "internal/netif", "internal/setup"},
 		third: []string{"github.com/spf13/cobra"},
 		tests: []string{goleak},
 	},

@@ -65,6 +65,7 @@ func rootCommand() *cobra.Command {
 	f.BoolP("version", "V", false, "print the version")
 	cmd.SetVersionTemplate("mlvpn {{.Version}}\n")
 	cmd.AddCommand(demoCommand(), hookCommand(), privilegedCommand())
+	cmd.AddCommand(setupCommands()...)
 	return cmd
 }
 
@@ -97,6 +98,7 @@ func hookCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			signal.Ignore(syscall.SIGHUP) // which is for the daemon, by whatever name it is found
 			return hook.Serve(os.Stdin, newLogger(false, false, ""))
 		},
 	}
@@ -108,7 +110,10 @@ func privilegedCommand() *cobra.Command {
 		Use:    daemon.PrivilegedCommand,
 		Hidden: true,
 		Args:   cobra.NoArgs,
-		RunE:   func(*cobra.Command, []string) error { return daemon.ServePrivileged(os.Stdin, os.Stdout) },
+		RunE: func(*cobra.Command, []string) error {
+			signal.Ignore(syscall.SIGHUP) // which is for the daemon, by whatever name it is found
+			return daemon.ServePrivileged(os.Stdin, os.Stdout)
+		},
 	}
 }
 

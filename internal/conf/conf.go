@@ -77,6 +77,9 @@ type Config struct {
 	PeerKey      string
 	PresharedKey string
 
+	// PublicHost is the address or name by which clients reach a server, or empty.
+	PublicHost string
+
 	// ClientsDir is the directory with the files of a server's clients. Empty: that of
 	// ClientsPath.
 	ClientsDir string

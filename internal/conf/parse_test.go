@@ -71,6 +71,7 @@ func randomConfig(r *rand.Rand) *Config {
 		Device:          []DeviceType{TUN, TAP}[r.IntN(2)],
 		Network:         maybe(text(4)),
 		ClientsDir:      maybe("/etc/" + text(4)),
+		PublicHost:      maybe("server.example.net"),
 		ControlUnixPath: maybe("/run/" + text(3)),
 		StateDir:        maybe("/var/" + text(3)),
 		ReorderBuffer:   r.IntN(1000),

@@ -45,6 +45,7 @@ func render(c *Config) string {
 	text("preshared_key", c.PresharedKey)
 	text("network", c.Network)
 	text("clients_dir", c.ClientsDir)
+	text("public_host", c.PublicHost)
 	text("control_unix_path", c.ControlUnixPath)
 	text("control_bind_host", c.ControlBindHost)
 	number("control_bind_port", uint64(c.ControlBindPort))

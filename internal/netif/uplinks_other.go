@@ -1,0 +1,6 @@
+//go:build !linux
+
+package netif
+
+// defaultRoutes knows no routes: an address is all there is to go by.
+func defaultRoutes() (map[int]bool, error) { return nil, nil }
