@@ -45,9 +45,11 @@ type control struct {
 	info    wire.PathInfo
 	closing wire.Close
 	rekey   wire.Rekey // the Noise message is borrowed
+
+	challenge, response wire.Proof
 }
 
-type controlSet uint8
+type controlSet uint16
 
 const (
 	hasPing controlSet = 1 << iota
@@ -55,6 +57,8 @@ const (
 	hasInfo
 	hasClose
 	hasRekey
+	hasChallenge
+	hasResponse
 )
 
 // inbound is what one datagram carries.
@@ -95,6 +99,12 @@ func (s *ml1Sealer) sealControl(dst []byte, c *control) ([]byte, error) {
 	}
 	if c.has&hasPing != 0 {
 		p = wire.AppendPing(p, c.ping)
+	}
+	if c.has&hasChallenge != 0 {
+		p = wire.AppendProof(p, wire.PathKindChallenge, c.challenge)
+	}
+	if c.has&hasResponse != 0 {
+		p = wire.AppendProof(p, wire.PathKindResponse, c.response)
 	}
 	if c.has&hasRekey != 0 {
 		p = wire.AppendRekey(p, &c.rekey)
@@ -174,13 +184,7 @@ func (in *inbound) parse(plaintext []byte) error {
 				err = nil
 			}
 		case wire.TypePath:
-			switch in.info, err = wire.ParsePathInfo(f.Body); {
-			case err == nil:
-				in.has |= hasInfo
-			case errors.Is(err, wire.ErrKind):
-				in.skipped++
-				err = nil
-			}
+			err = in.parsePath(f.Body)
 		case wire.TypePad:
 		default:
 			in.skipped++
@@ -190,6 +194,31 @@ func (in *inbound) parse(plaintext []byte) error {
 		}
 	}
 	return nil
+}
+
+// parsePath reads the body of a PATH frame.
+func (in *inbound) parsePath(body []byte) error {
+	kind, proof, err := wire.ParseProof(body)
+	switch {
+	case err == nil && kind == wire.PathKindChallenge:
+		in.has |= hasChallenge
+		in.challenge = proof
+		return nil
+	case err == nil:
+		in.has |= hasResponse
+		in.response = proof
+		return nil
+	case !errors.Is(err, wire.ErrKind):
+		return err
+	}
+	switch in.info, err = wire.ParsePathInfo(body); {
+	case err == nil:
+		in.has |= hasInfo
+	case errors.Is(err, wire.ErrKind):
+		in.skipped++
+		err = nil
+	}
+	return err
 }
 
 func (o *ml1Opener) received() (count, highest uint32) {

@@ -10,6 +10,7 @@ type senderCounters struct {
 	replays  uint64 // INITs seen before
 	flooded  uint64 // INITs beyond what the worker can deal with
 	computed uint64 // INITs that it has dealt with
+	rekeys   uint64 // attempts of clients to replace keys that it has
 	refused  uint64 // handshakes that were not authentic or not allowed
 }
 
@@ -48,6 +49,7 @@ type receiveCounters struct {
 	replayed    uint64
 	unauthentic uint64
 	skipped     uint64 // frames of unknown type
+	excess      uint64 // datagrams whose control messages were dropped for their rate
 }
 
 type sessionReceiveCounters struct {

@@ -93,6 +93,7 @@ type pathSender struct {
 	marked   bool // in sender.dirty
 	standing standing
 	peer     peerSide
+	move     movement
 	count    sendCounters
 }
 
@@ -118,6 +119,7 @@ type pathReceiver struct {
 	open    opener
 	port    *port
 	addr    link.Addr
+	busy    time.Time     // control messages have come up to this time, at maxControlRate
 	active  bool          // the reorder buffer waits for the path
 	known   bool          // it was told of the path since that was last down
 	brought time.Duration // epochReceiver.busy when the path last brought a packet, or became known

@@ -15,10 +15,14 @@ type senderMsg struct {
 	addr link.Addr
 	at   time.Time
 
+	size   int  // of the datagram, in the first message about it; else 0
+	newest bool // no later one of the path has arrived before
+
 	ping     wire.Ping
 	pong     wire.Pong
 	info     wire.PathInfo
 	closing  wire.Close
+	proof    wire.Proof
 	rekey    wire.Rekey // owns its Noise message
 	keys     *keys      // msgProved
 	received uint32     // for msgPing: what the answer will say
@@ -43,6 +47,8 @@ const (
 	msgInfo
 	msgClose
 	msgRekey
+	msgChallenge
+	msgResponse
 	msgProved  // the first datagram under keys
 	msgLearned // an inner source address not seen before
 )

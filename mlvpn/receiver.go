@@ -187,12 +187,18 @@ func (r *receiver) process(now time.Time, b *portBatch) {
 			b.port.proven.Store(true)
 		}
 		r.expect(now, p)
-		r.origin(now, p, b.port, b.from[i])
+		told := r.origin(now, p, b.port, b.from[i], len(datagram))
 		if !slot.keys.proved {
 			slot.keys.proved = true
 			r.tell = append(r.tell, senderMsg{kind: msgProved, path: p, keys: slot.keys.keys, at: now})
 		}
-		r.dispatch(now, p)
+		if r.in.has != 0 {
+			m := senderMsg{path: p, at: now, port: b.port, addr: b.from[i], newest: r.in.newest}
+			if !told {
+				m.size = len(datagram)
+			}
+			r.dispatch(p, m)
+		}
 		if r.packets(now, stamp, p, b.bufs[i]) {
 			b.bufs[i] = r.held.get()
 		}
@@ -287,38 +293,74 @@ func (r *receiver) open(slot *inboundSlot, datagram []byte) *pathState {
 
 // origin tells the sender where a path's authentic packets come from. Only the newest
 // packet may move a path, so that reordered ones do not move it back.
-func (r *receiver) origin(now time.Time, p *pathState, on *port, from link.Addr) {
+func (r *receiver) origin(now time.Time, p *pathState, on *port, from link.Addr, size int) (told bool) {
 	if !r.in.newest || p.rx.port == on && p.rx.addr == from {
-		return
+		return false
 	}
 	p.rx.port, p.rx.addr = on, from
-	r.tell = append(r.tell, senderMsg{kind: msgHeard, path: p, port: on, addr: from, at: now})
+	r.tell = append(r.tell, senderMsg{kind: msgHeard, path: p, port: on, addr: from, at: now, size: size, newest: true})
+	return true
 }
 
-// dispatch passes control messages on to the sender.
-func (r *receiver) dispatch(now time.Time, p *pathState) {
-	in := &r.in.control
-	if in.has == 0 {
-		return
+const (
+	// maxControlRate is how many datagrams with control messages a path may bring in a
+	// second, and maxControlBurst at once. What they ask for in others is dropped: a peer
+	// with a valid key must not keep the sender busy.
+	maxControlRate  = 256
+	maxControlBurst = 64
+)
+
+// allowControl reports whether a path may bring control messages now.
+func (p *pathReceiver) allowControl(now time.Time) bool {
+	const gap = time.Second / maxControlRate
+	if p.busy.Before(now) {
+		p.busy = now
 	}
-	m := senderMsg{path: p, at: now}
+	if p.busy.Sub(now) > (maxControlBurst-1)*gap {
+		return false
+	}
+	p.busy = p.busy.Add(gap)
+	return true
+}
+
+// dispatch passes control messages on to the sender. What m says already is true of all.
+func (r *receiver) dispatch(p *pathState, m senderMsg) {
+	in := &r.in.control
+	if in.has&^hasClose != 0 && !p.rx.allowControl(m.at) {
+		p.rx.count.excess++
+		in.has &= hasClose
+	}
+	if in.has&hasChallenge != 0 {
+		m.kind, m.proof = msgChallenge, in.challenge
+		r.tell = append(r.tell, m)
+		m.size = 0
+	}
+	if in.has&hasResponse != 0 {
+		m.kind, m.proof = msgResponse, in.response
+		r.tell = append(r.tell, m)
+		m.size = 0
+	}
 	if in.has&hasInfo != 0 {
 		m.kind, m.info = msgInfo, in.info
 		r.tell = append(r.tell, m)
+		m.size = 0
 	}
 	if in.has&hasPing != 0 {
 		m.kind, m.ping = msgPing, in.ping
 		m.received, m.highest = p.rx.open.received()
 		r.tell = append(r.tell, m)
+		m.size = 0
 	}
 	if in.has&hasPong != 0 {
 		m.kind, m.pong = msgPong, in.pong
 		r.tell = append(r.tell, m)
+		m.size = 0
 	}
 	if in.has&hasRekey != 0 {
 		m.kind, m.rekey = msgRekey, in.rekey
 		m.rekey.Noise = slices.Clone(in.rekey.Noise)
 		r.tell = append(r.tell, m)
+		m.size = 0
 	}
 	if in.has&hasClose != 0 {
 		m.kind, m.closing = msgClose, in.closing

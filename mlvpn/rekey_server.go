@@ -97,6 +97,7 @@ func respondToRekey(cfg crypto.HandshakeConfig, f wire.Rekey, own []uint32) (res
 func (s *sender) offer(now time.Time, p *pathState, f wire.Rekey, own []uint32, res rekeyResult) {
 	ep := p.epoch
 	r := &ep.tx.rekey
+	s.count.rekeys++
 	if ep != ep.session.tx.current || r.last != f.Epoch || res.err != nil {
 		s.release(own)
 		if res.keys != nil {

@@ -41,6 +41,8 @@ type sender struct {
 		choice []int
 		routes []*Session
 		msgs   []senderMsg
+
+		control []byte // a datagram that goes past a path's outbox
 	}
 }
 
@@ -142,9 +144,10 @@ func (s *sender) handle(now time.Time, m *senderMsg) {
 	if !ses.tx.has(p.epoch) {
 		return // of a session or an epoch that has ended since
 	}
+	if m.size > 0 {
+		s.arrived(now, p, m)
+	}
 	switch m.kind {
-	case msgHeard:
-		s.heard(now, p, m)
 	case msgPing:
 		if uint64(m.received) >= p.epoch.tx.keys.aead.PacketLimit() {
 			p.tx.peer.worn = true
@@ -152,6 +155,12 @@ func (s *sender) handle(now time.Time, m *senderMsg) {
 		if p.tx.monitor != nil {
 			s.control(now, p, &control{has: hasPong, pong: wire.Pong{Echo: m.ping.Echo, Received: m.received, Highest: m.highest}})
 		}
+	case msgChallenge:
+		if p.tx.monitor != nil {
+			s.control(now, p, &control{has: hasResponse, response: m.proof})
+		}
+	case msgResponse:
+		s.responded(now, p, m.proof)
 	case msgPong:
 		s.answered(now, p, m)
 	case msgInfo:
@@ -185,6 +194,7 @@ func (s *sender) tick(now time.Time, ses *Session) {
 				s.probe(now, p)
 			}
 			s.noteState(now, p, "no answer")
+			s.validate(now, p)
 			if len(p.tx.out.waiting()) > 0 {
 				s.mark(p)
 			}
@@ -208,6 +218,9 @@ func (s *sender) reschedule(now time.Time, ses *Session) {
 	for _, ep := range t.epochs() {
 		for _, p := range ep.tx.active {
 			sooner(p.tx.monitor.Next(p.rto()))
+			if at := p.nextChallenge(); !at.IsZero() {
+				sooner(at)
+			}
 			if !p.tx.out.since.IsZero() {
 				sooner(now.Add(refusedPause))
 			}

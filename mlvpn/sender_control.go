@@ -11,6 +11,9 @@ import (
 // control seals a datagram of control messages into a path's outbox.
 func (s *sender) control(now time.Time, p *pathState, c *control) {
 	t := &p.tx
+	if !t.move.proved && !t.move.afford(c.bound()) {
+		return // the peer sends again, if it is there
+	}
 	if !s.room(now, p, maxControl+len(c.rekey.Noise)) {
 		t.count.refused++
 		return
@@ -24,6 +27,21 @@ func (s *sender) control(now time.Time, p *pathState, c *control) {
 	t.out.slab = out
 	t.out.pkts = append(t.out.pkts, out[start:])
 	t.count.control++
+}
+
+// bound returns how long a datagram with c can be, in bytes.
+func (c *control) bound() int {
+	const overhead, frame = wire.HeaderSize + 16, 3
+	n := overhead + len(c.info.Name) + len(c.rekey.Noise)
+	for _, x := range [...]struct {
+		has  controlSet
+		size int
+	}{{hasPing, 8}, {hasPong, 16}, {hasInfo, 10}, {hasClose, 5}, {hasRekey, 5}, {hasChallenge, 17}, {hasResponse, 17}} {
+		if c.has&x.has != 0 {
+			n += frame + x.size
+		}
+	}
+	return n
 }
 
 // maxControl bounds a control datagram, in bytes.

@@ -27,6 +27,9 @@ func (s *sender) join(now time.Time, p *pathState, on *port, addr link.Addr) err
 		}
 		t.seal = seal
 	}
+	if on.id != 0 {
+		t.move.proved = true // this end has been told where the peer is
+	}
 	t.port, t.addr, t.cfg = on, addr, on.cfg
 	t.monitor = path.New(now, path.Config{Timeout: on.cfg.Timeout})
 	if on.cfg.Pace {
@@ -56,27 +59,6 @@ func (s *sender) leave(now time.Time, p *pathState, reason string) {
 	p.tx.monitor = nil
 }
 
-// heard is told that a path's first packet has arrived, or that its packets come from
-// another address now. The receiver has authenticated it.
-func (s *sender) heard(now time.Time, p *pathState, m *senderMsg) {
-	if p.tx.peer.removed || m.port.id != 0 {
-		return // a client's paths stay on the links that it has given them
-	}
-	if p.tx.monitor == nil {
-		p.epoch.tx.paths[p.link] = p
-		if err := s.join(now, p, m.port, m.addr); err != nil {
-			s.e.log.Error("cannot use a path", "link", m.port.cfg.Name, "err", err)
-		}
-		return
-	}
-	if p.tx.port != m.port || p.tx.addr != m.addr {
-		s.e.log.Info("a link has moved", "link", p.tx.cfg.Name, "peer", p.epoch.session.peer, "from", p.tx.addr, "to", m.addr)
-		p.tx.port, p.tx.addr = m.port, m.addr
-		s.configure(p)
-		p.tx.monitor.ProbeNow(now)
-	}
-}
-
 // answered is told that the peer has answered a probe.
 func (s *sender) answered(now time.Time, p *pathState, m *senderMsg) {
 	t := &p.tx
@@ -88,6 +70,7 @@ func (s *sender) answered(now time.Time, p *pathState, m *senderMsg) {
 		return // answered before, or forgotten
 	}
 	t.peer.knows = true
+	t.move.proved = true
 	t.rtt.Update(m.at, m.at.Sub(sent))
 	t.loss.Update(m.at, m.pong.Highest, m.pong.Received)
 	t.monitor.Answered(sent)

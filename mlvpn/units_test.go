@@ -581,7 +581,7 @@ func TestCodec(t *testing.T) {
 		} else {
 			got.closing = wire.Close{}
 		}
-		got.rekey = wire.Rekey{}
+		got.rekey, got.challenge, got.response = wire.Rekey{}, wire.Proof{}, wire.Proof{}
 		if !reflect.DeepEqual(got, want) || len(in.packets) != 0 || !in.newest {
 			t.Errorf("set %b: got %+v, want %+v", set, in, want)
 		}
