@@ -347,9 +347,9 @@ host do not see it.`,
 // interfaces that might be lines.
 func chooseLines(uplinks []netif.Uplink, names []string) (lines []setup.Line, others []string, err error) {
 	add := func(u netif.Uplink) {
-		l := setup.Line{Interface: u.Name}
-		if runtime.GOOS != "linux" && len(u.Addrs) > 0 {
-			l.Addr = u.Addrs[0] // binddev is there on Linux only
+		l := setup.Line{Interface: u.Name, Bind: runtime.GOOS == "linux"} // others have no binddev
+		if (u.Policy || !l.Bind) && len(u.Addrs) > 0 {
+			l.Addr = u.Addrs[0]
 		}
 		lines = append(lines, l)
 	}

@@ -12,6 +12,9 @@ type Uplink struct {
 	Name    string
 	Addrs   []netip.Addr // global ones
 	Default bool         // a default route leads over it, in whatever table
+	// Policy says that the default route is in another table than the main one only: what
+	// is sent from the interface's address goes by it, and nothing else.
+	Policy bool
 }
 
 // Uplinks returns the interfaces that are up and have a global address or a default
@@ -31,7 +34,8 @@ func Uplinks() ([]Uplink, error) {
 		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 || virtual(i.Name) {
 			continue
 		}
-		u := Uplink{Name: i.Name, Default: defaults[i.Index]}
+		where, routed := defaults[i.Index]
+		u := Uplink{Name: i.Name, Default: routed, Policy: routed && !where.main}
 		addrs, err := i.Addrs()
 		if err != nil {
 			return nil, fmt.Errorf("list the addresses of %s: %w", i.Name, err)
@@ -47,6 +51,9 @@ func Uplinks() ([]Uplink, error) {
 	}
 	return list, nil
 }
+
+// defaultRoute says of an interface's default route where it is.
+type defaultRoute struct{ main bool }
 
 // virtual reports whether an interface, by its name, is a tunnel's or a container's.
 func virtual(name string) bool {

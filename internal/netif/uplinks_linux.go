@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaultRoutes returns the indices of the interfaces that a default route leads over, in
-// any routing table: lines of a multi-homed host often have one each.
-func defaultRoutes() (map[int]bool, error) {
-	found := make(map[int]bool)
+// defaultRoutes returns, by the interfaces' indices, those that a default route leads
+// over, in any routing table: lines of a multi-homed host often have one each.
+func defaultRoutes() (map[int]defaultRoute, error) {
+	found := make(map[int]defaultRoute)
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		// With a filter for the table, and none given, routes of all tables come.
 		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
@@ -21,11 +21,12 @@ func defaultRoutes() (map[int]bool, error) {
 			if r.Type != unix.RTN_UNICAST || r.Dst != nil && !isDefault(r) {
 				continue
 			}
-			if r.LinkIndex > 0 {
-				found[r.LinkIndex] = true
-			}
+			over := []int{r.LinkIndex}
 			for _, hop := range r.MultiPath {
-				found[hop.LinkIndex] = true
+				over = append(over, hop.LinkIndex)
+			}
+			for _, index := range over {
+				found[index] = defaultRoute{main: found[index].main || r.Table == unix.RT_TABLE_MAIN}
 			}
 		}
 	}

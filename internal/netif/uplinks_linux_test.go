@@ -55,9 +55,9 @@ func TestUplinks(t *testing.T) {
 			for _, a := range u.Addrs {
 				addrs = append(addrs, a.String())
 			}
-			got[u.Name] = fmt.Sprint(u.Default, " ", strings.Join(addrs, " "))
+			got[u.Name] = fmt.Sprint(u.Default, u.Policy, " ", strings.Join(addrs, " "))
 		}
-		want := map[string]string{"dsl0": "true 192.168.1.2", "lte0": "true ", "lte1": "true ", "lan0": "false 192.168.9.1"}
+		want := map[string]string{"dsl0": "true true 192.168.1.2", "lte0": "true false ", "lte1": "true false ", "lan0": "false false 192.168.9.1"}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}

@@ -3,4 +3,4 @@
 package netif
 
 // defaultRoutes knows no routes: an address is all there is to go by.
-func defaultRoutes() (map[int]bool, error) { return nil, nil }
+func defaultRoutes() (map[int]defaultRoute, error) { return nil, nil }

@@ -13,8 +13,10 @@ import (
 // A Line is an internet line of a client.
 type Line struct {
 	Interface string
-	// Addr, if valid, is the address to send from, for systems where a socket cannot be
-	// bound to an interface.
+	// Bind says to bind the link to the interface.
+	Bind bool
+	// Addr, if valid, is the address to send from: where a socket cannot be bound to an
+	// interface, or routing goes by the source.
 	Addr netip.Addr
 }
 
@@ -56,7 +58,8 @@ peer_key = "%s"
 		fmt.Fprintf(&b, "\n[%s]\n", sectionName(l.Interface))
 		if l.Addr.IsValid() {
 			fmt.Fprintf(&b, "bindhost = \"%s\"\n", l.Addr)
-		} else {
+		}
+		if l.Bind {
 			fmt.Fprintf(&b, "binddev = \"%s\"\n", l.Interface)
 		}
 		fmt.Fprintf(&b, "remotehost = \"%s\"\nremoteport = %d\n", inv.Host, inv.Ports[i%len(inv.Ports)])

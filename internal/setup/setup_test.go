@@ -237,7 +237,7 @@ func TestJoin(t *testing.T) {
 	}
 	inv.Network, inv.Ports = "sea", []uint16{5080, 5081}
 	file := filepath.Join(t.TempDir(), "mlvpn.conf")
-	lines := []Line{{Interface: "eth0"}, {Interface: "wwan0"}, {Interface: "filters", Addr: netip.MustParseAddr("192.0.2.7")}}
+	lines := []Line{{Interface: "eth0", Bind: true}, {Interface: "wwan0", Bind: true, Addr: netip.MustParseAddr("192.0.2.8")}, {Interface: "filters", Addr: netip.MustParseAddr("192.0.2.7")}}
 	got, err := Join(file, inv, crypto.PrivateKey{}, lines)
 	if err != nil {
 		t.Fatal(err)
@@ -254,7 +254,7 @@ func TestJoin(t *testing.T) {
 	for _, l := range got.Links {
 		links = append(links, fmt.Sprint(l.Name, " ", l.BindDev, " ", l.BindHost, " ", l.RemoteHost, ":", l.RemotePort))
 	}
-	want := "eth0 eth0  server.example.net:5080; wwan0 wwan0  server.example.net:5081; line-filters  192.0.2.7 server.example.net:5080"
+	want := "eth0 eth0  server.example.net:5080; wwan0 wwan0 192.0.2.8 server.example.net:5081; line-filters  192.0.2.7 server.example.net:5080"
 	if s := strings.Join(links, "; "); s != want {
 		t.Errorf("links %s\nwant  %s", s, want)
 	}
