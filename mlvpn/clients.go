@@ -340,7 +340,7 @@ func (v *Server) applyClients(now time.Time, remove []*account, put []Peer) (don
 func (v *Server) logOut(now time.Time, a *account, why wire.Reason) {
 	if ses := a.session; ses != nil {
 		s := &v.e.sender
-		s.sendClose(now, ses, why)
+		s.sendClose(now, ses, why, 0)
 		s.closed(now, ses, wire.Close{Reason: why})
 	}
 }

@@ -62,19 +62,32 @@ func (s *sender) probe(now time.Time, p *pathState) {
 	s.control(now, p, &c)
 }
 
+const (
+	// A server that stops asks its clients to wait this long before they try again, each
+	// for another time, so that they do not all come at once when it is back.
+	minReturn = 200 * time.Millisecond
+	maxReturn = 2 * time.Second
+)
+
 // goodbye tells all peers that this end stops. Nothing answers any more, so it is
 // said more than once.
 func (s *sender) goodbye(now time.Time) {
 	for ses := range s.sessions {
-		s.sendClose(now, ses, wire.ReasonShutdown)
+		var retry time.Duration
+		if s.e.expects == wire.KindInit {
+			retry = minReturn + time.Duration(s.rng.Uint64()%uint64(maxReturn-minReturn))
+		}
+		s.sendClose(now, ses, wire.ReasonShutdown, retry)
 	}
 }
 
 // lastWords is how often something is said that nobody will ask for again.
 const lastWords = 3
 
-func (s *sender) sendClose(now time.Time, ses *Session, reason wire.Reason) {
-	c := control{has: hasClose, closing: wire.Close{Reason: reason}}
+// sendClose tells a peer that the session ends, and how long it should wait before it
+// asks for another.
+func (s *sender) sendClose(now time.Time, ses *Session, reason wire.Reason, retry time.Duration) {
+	c := control{has: hasClose, closing: wire.Close{Reason: reason, RetryMillis: uint32(retry.Milliseconds())}}
 	for _, ep := range ses.tx.epochs() {
 		for _, p := range ep.tx.active {
 			if p.tx.monitor.State() == path.Down {

@@ -49,9 +49,10 @@ const (
 	// A link that cannot be opened is tried again at these intervals.
 	firstReopen = 500 * time.Millisecond
 	maxReopen   = 10 * time.Second
-	// A link that is down gets a new socket after this time, and again at each
-	// interval while it stays down.
-	reopenDown = 5 * time.Second
+	// A link that has failed gets a new socket after reopenFailed, and one that does not
+	// come up after reopenDown, again and again.
+	reopenFailed = time.Second
+	reopenDown   = 5 * time.Second
 )
 
 func newKeeper(client *mlvpn.Client, want goal, down <-chan bool, log *slog.Logger) *keeper {
@@ -144,7 +145,7 @@ func (k *keeper) run(ctx context.Context) {
 		case down := <-k.down:
 			k.up, dead = !down, nil
 			if down {
-				dead = time.After(reopenDown)
+				dead = time.After(reopenFailed)
 			}
 		case <-dead:
 			k.log.Debug("opening a dead link anew", "link", want.link.Name)
