@@ -72,6 +72,7 @@ var rules = []rule{
 	{dir: "internal/fq"},
 	{dir: "internal/metric"},
 	{dir: "internal/path"},
+	{dir: "internal/legacy", ours: []string{"internal/path"}, third: []string{xcrypto}},
 	{dir: "internal/pcapfilter", third: []string{"golang.org/x/net/bpf"}},
 	{dir: "internal/prefix"},
 	{dir: "internal/lease"},
@@ -81,7 +82,7 @@ var rules = []rule{
 	{
 		dir: "mlvpn",
 		ours: slices.Concat(core, []string{
-			"internal/wire", "internal/flow", "internal/fq", "internal/pacing", "internal/metric", "internal/path", "internal/prefix",
+			"internal/wire", "internal/flow", "internal/fq", "internal/pacing", "internal/metric", "internal/path", "internal/legacy", "internal/prefix",
 			"internal/lease",
 			"internal/gate", "internal/suspend",
 		}),

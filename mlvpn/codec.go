@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/legacy"
 	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/tun"
 )
@@ -47,6 +48,8 @@ type control struct {
 	rekey   wire.Rekey // the Noise message is borrowed
 
 	challenge, response wire.Proof
+	legacy              legacy.Header
+	received, highest   uint32 // for hasLegacy: see legacy.Incoming.Received
 }
 
 type controlSet uint16
@@ -59,6 +62,7 @@ const (
 	hasRekey
 	hasChallenge
 	hasResponse
+	hasLegacy // only ever received
 )
 
 // inbound is what one datagram carries.

@@ -35,6 +35,8 @@ type epochSender struct {
 	replaced []replacedKeys // oldest first: what is under way is still received
 	rekey    rekeying
 
+	overhead int // of a packet, beyond the transport's headers, in bytes
+
 	sched  scheduler.Scheduler
 	paths  []*pathState     // by link; nil where there is none yet
 	active []*pathState     // those that have a scheduler's view
@@ -50,13 +52,14 @@ type epochSender struct {
 type epochReceiver struct {
 	timerSlot
 
-	paths  []*pathState // by link; nil where there is none yet
-	buffer *reorder.Buffer[heldPacket]
-	seed   uint64
-	clock  delayClock
-	last   time.Time     // when a packet last came
-	busy   time.Duration // how long packets have come, pauses left out
-	swept  time.Duration // busy when paths that bring nothing were last looked for
+	paths    []*pathState // by link; nil where there is none yet
+	buffer   *reorder.Buffer[heldPacket]
+	oneOrder bool // all packets are in one order, whatever their flow
+	seed     uint64
+	clock    delayClock
+	last     time.Time     // when a packet last came
+	busy     time.Duration // how long packets have come, pauses left out
+	swept    time.Duration // busy when paths that bring nothing were last looked for
 }
 
 // A heldPacket is an inner packet at buf[start:end], in a buffer of the receiver's
@@ -82,8 +85,8 @@ type pathSender struct {
 	addr     link.Addr
 	cfg      LinkConfig // with what the peer has told
 	seal     sealer
-	view     int           // index in epochSender.views
-	monitor  *path.Monitor // nil while the path is not in use
+	view     int     // index in epochSender.views
+	monitor  monitor // nil while the path is not in use
 	probes   probes
 	rtt      metric.RTT
 	loss     metric.Loss

@@ -41,6 +41,7 @@ func (s *sender) newEpoch(now time.Time, ses *Session, secrets *crypto.Secrets, 
 	s.date(now, ep.tx.keys)
 	s.schedule(now, ep)
 	ep.tx.sched = s.e.cfg.newScheduler()
+	ep.tx.overhead = Overhead
 	ep.tx.seed = secrets.SendFlowSeed()
 	ep.rx.seed = secrets.RecvFlowSeed()
 	ep.tx.paths, ep.rx.paths = make([]*pathState, len(own)), make([]*pathState, len(own))

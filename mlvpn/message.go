@@ -3,6 +3,7 @@ package mlvpn
 import (
 	"time"
 
+	"github.com/multilink-vpn/multilink/internal/legacy"
 	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/link"
 )
@@ -25,8 +26,9 @@ type senderMsg struct {
 	proof    wire.Proof
 	rekey    wire.Rekey // owns its Noise message
 	keys     *keys      // msgProved
-	received uint32     // for msgPing: what the answer will say
+	received uint32     // for msgPing: what the answer will say; for msgLegacy: see control
 	highest  uint32
+	legacy   legacy.Header
 	learned  hostAddr
 
 	data []byte // msgHandshake, msgRetry: the datagram, owned by the message
@@ -49,6 +51,7 @@ const (
 	msgRekey
 	msgChallenge
 	msgResponse
+	msgLegacy  // any packet of MLVPN's protocol
 	msgProved  // the first datagram under keys
 	msgLearned // an inner source address not seen before
 )

@@ -35,6 +35,7 @@ type receiver struct {
 	outBuf [][]byte // the buffers they lie in
 	tell   []senderMsg
 	in     inbound
+	legacy *legacyReceiver // of a Legacy, else nil; constant
 	count  receiverCounters
 }
 
@@ -160,6 +161,10 @@ func (r *receiver) linkDown(p *pathState) {
 func (r *receiver) process(now time.Time, b *portBatch) {
 	stamp := r.e.stamp(now)
 	for i := range b.n {
+		if r.legacy != nil {
+			r.legacy.arrived(now, stamp, b, i)
+			continue
+		}
 		datagram := b.bufs[i][:b.sizes[i]]
 		index, _, ok := wire.ParseHeader(datagram)
 		if !ok {
@@ -179,29 +184,35 @@ func (r *receiver) process(now time.Time, b *portBatch) {
 		if p == nil {
 			continue
 		}
-		p.rx.count.datagrams++
-		p.rx.count.bytes += uint64(len(datagram))
-		p.rx.rate.Add(now, len(datagram))
-		p.rx.last = now
-		if b.port.from != nil {
-			b.port.proven.Store(true)
+		r.accepted(now, stamp, p, slot.keys, b, i)
+	}
+}
+
+// accepted deals with the datagram at position i of a batch, which has been opened under
+// keys k, or none in MLVPN's protocol. r.in is what it carries.
+func (r *receiver) accepted(now time.Time, stamp uint16, p *pathState, k *inboundKeys, b *portBatch, i int) {
+	p.rx.count.datagrams++
+	p.rx.count.bytes += uint64(b.sizes[i])
+	p.rx.rate.Add(now, b.sizes[i])
+	p.rx.last = now
+	if b.port.from != nil {
+		b.port.proven.Store(true)
+	}
+	r.expect(now, p)
+	told := r.origin(now, p, b.port, b.from[i], b.sizes[i])
+	if k != nil && !k.proved {
+		k.proved = true
+		r.tell = append(r.tell, senderMsg{kind: msgProved, path: p, keys: k.keys, at: now})
+	}
+	if r.in.has != 0 {
+		m := senderMsg{path: p, at: now, port: b.port, addr: b.from[i], newest: r.in.newest}
+		if !told {
+			m.size = b.sizes[i]
 		}
-		r.expect(now, p)
-		told := r.origin(now, p, b.port, b.from[i], len(datagram))
-		if !slot.keys.proved {
-			slot.keys.proved = true
-			r.tell = append(r.tell, senderMsg{kind: msgProved, path: p, keys: slot.keys.keys, at: now})
-		}
-		if r.in.has != 0 {
-			m := senderMsg{path: p, at: now, port: b.port, addr: b.from[i], newest: r.in.newest}
-			if !told {
-				m.size = len(datagram)
-			}
-			r.dispatch(p, m)
-		}
-		if r.packets(now, stamp, p, b.bufs[i]) {
-			b.bufs[i] = r.held.get()
-		}
+		r.dispatch(p, m)
+	}
+	if r.packets(now, stamp, p, b.bufs[i]) {
+		b.bufs[i] = r.held.get()
 	}
 }
 
@@ -361,6 +372,11 @@ func (r *receiver) dispatch(p *pathState, m senderMsg) {
 		m.rekey.Noise = slices.Clone(in.rekey.Noise)
 		r.tell = append(r.tell, m)
 		m.size = 0
+	}
+	if in.has&hasLegacy != 0 {
+		m.kind, m.legacy = msgLegacy, in.legacy
+		m.received, m.highest = in.received, in.highest
+		r.tell = append(r.tell, m)
 	}
 	if in.has&hasClose != 0 {
 		m.kind, m.closing = msgClose, in.closing

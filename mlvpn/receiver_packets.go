@@ -40,14 +40,19 @@ func (r *receiver) packet(now time.Time, stamp uint16, p *pathState, in *inbound
 		b.Seen(now, p.link, in.Stamp, delay)
 		return false
 	}
-	if in.Flags&wire.FlagOrdered == 0 || !ok {
+	// The C daemon counts everything in one order, which has no place for exceptions.
+	if in.Flags&wire.FlagOrdered == 0 || !ok && !ep.rx.oneOrder {
 		b.Seen(now, p.link, in.Stamp, delay)
 		r.queueOut(h)
 		r.release(now, ep)
 		return true
 	}
+	bucket := 0
+	if !ep.rx.oneOrder {
+		bucket = flow.Bucket(info.Hash(ep.rx.seed), flowBuckets)
+	}
 	verdict := b.Push(now, reorder.Packet{
-		Flow:  flow.Bucket(info.Hash(ep.rx.seed), flowBuckets),
+		Flow:  bucket,
 		Order: in.Order,
 		Stamp: in.Stamp,
 		Link:  p.link,

@@ -79,13 +79,13 @@ func (s *sender) watchSleep(now time.Time) {
 // tooOld reports whether the session's keys must not be used any more.
 func (s *sender) tooOld(now time.Time, ses *Session) bool {
 	ep := ses.tx.current
-	return ep != nil && s.age(now, ep.tx.keys) >= rejectAfter
+	return ep != nil && ses.legacy == nil && s.age(now, ep.tx.keys) >= rejectAfter
 }
 
 // renewKeys does what is due for the replacement of a session's keys.
 func (s *sender) renewKeys(now time.Time, ses *Session) {
 	ep := ses.tx.current
-	if ep == nil || ep.tx.up == 0 {
+	if ep == nil || ep.tx.up == 0 || ses.legacy != nil {
 		return
 	}
 	r := &ep.tx.rekey

@@ -94,7 +94,7 @@ func (s *sender) apply(ses *Session, p *packet) *queue {
 		if r.Action&LowestLatency != 0 {
 			p.class = scheduler.Interactive
 		}
-		if r.Action&Duplicate != 0 {
+		if r.Action&Duplicate != 0 && ses.legacy == nil {
 			p.copies = 1
 		}
 		if r.Action&Unordered != 0 {

@@ -23,6 +23,7 @@ type sender struct {
 
 	classify classifier
 	rules    []Rule
+	now      time.Time // of this turn
 	sessions map[*Session]struct{}
 	timers   timers[*Session]
 	work     []*Session   // sessions whose queue may move
@@ -75,11 +76,13 @@ func (s *sender) run(ctx context.Context) {
 		case <-s.box.wake:
 		case <-timer.C:
 		case <-ctx.Done():
-			s.goodbye(time.Now())
+			s.now = time.Now()
+			s.goodbye(s.now)
 			return
 		}
 		// The clock is read once per turn.
 		now := time.Now()
+		s.now = now
 		s.watchSleep(now)
 		s.scratch.msgs = s.box.take(s.scratch.msgs)
 		for i := range s.scratch.msgs {
@@ -170,6 +173,8 @@ func (s *sender) handle(now time.Time, m *senderMsg) {
 		s.closed(now, ses, m.closing)
 	case msgRekey:
 		s.rekeyed(now, p, m.rekey)
+	case msgLegacy:
+		ses.legacy.received(now, p, m)
 	case msgProved:
 		s.proved(now, p.epoch, m.keys)
 	case msgLearned:
@@ -226,7 +231,7 @@ func (s *sender) reschedule(now time.Time, ses *Session) {
 			}
 		}
 	}
-	if t.current != nil {
+	if t.current != nil && ses.legacy == nil {
 		sooner(s.nextRekey(t.current))
 	}
 	if len(t.pending) > 0 {
@@ -235,7 +240,7 @@ func (s *sender) reschedule(now time.Time, ses *Session) {
 	if t.previous != nil {
 		sooner(t.previous.expires)
 	}
-	if t.current != nil && !t.live() {
+	if t.current != nil && !t.live() && ses.legacy == nil {
 		sooner(t.down.Add(lingerFor))
 	}
 	s.timers.set(ses, next)

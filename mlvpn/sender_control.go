@@ -25,6 +25,9 @@ func (s *sender) control(now time.Time, p *pathState, c *control) {
 		return
 	}
 	t.out.slab = out
+	if len(out) == start {
+		return // MLVPN's protocol has no such message
+	}
 	t.out.pkts = append(t.out.pkts, out[start:])
 	t.count.control++
 }

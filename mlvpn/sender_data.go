@@ -122,7 +122,7 @@ func (s *sender) drain(now time.Time, ses *Session, from *queue, only string) {
 				break
 			}
 			next := from.head()
-			if next == nil || next.class != q.Class || int(next.copies) != q.Copies || next.size()+Overhead > q.Size || !s.reserve(now, ep, d.To, q.Size) {
+			if next == nil || next.class != q.Class || int(next.copies) != q.Copies || next.size()+ep.tx.overhead > q.Size || !s.reserve(now, ep, d.To, q.Size) {
 				break
 			}
 		}
@@ -145,7 +145,7 @@ func (s *sender) reserve(now time.Time, ep *epoch, to []int, size int) (ok bool)
 }
 
 func schedulerPacket(ep *epoch, p *packet) scheduler.Packet {
-	return scheduler.Packet{Size: p.size() + Overhead, Class: p.class, Flow: p.flowHash(ep.tx.seed), Copies: int(p.copies)}
+	return scheduler.Packet{Size: p.size() + ep.tx.overhead, Class: p.class, Flow: p.flowHash(ep.tx.seed), Copies: int(p.copies)}
 }
 
 // send seals a packet for each of the chosen paths.
@@ -169,7 +169,7 @@ func (s *sender) send(now time.Time, ep *epoch, p packet, to []int) {
 // seal puts one DATA frame into a path's outbox.
 func (s *sender) seal(now time.Time, p *pathState, d wire.Data, buf []byte) {
 	t := &p.tx
-	size := len(buf) - tun.Headroom + Overhead
+	size := len(buf) - tun.Headroom + p.epoch.tx.overhead
 	if !s.room(now, p, size) {
 		t.count.refused++
 		return

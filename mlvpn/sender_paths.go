@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/multilink-vpn/multilink/internal/path"
 	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/link"
 	"github.com/multilink-vpn/multilink/scheduler"
@@ -31,7 +30,7 @@ func (s *sender) join(now time.Time, p *pathState, on *port, addr link.Addr) err
 		t.move.proved = true // this end has been told where the peer is
 	}
 	t.port, t.addr, t.cfg = on, addr, on.cfg
-	t.monitor = path.New(now, path.Config{Timeout: on.cfg.Timeout})
+	t.monitor = p.newMonitor(now, on.cfg.Timeout)
 	if on.cfg.Pace {
 		t.pacer.SetRate(on.cfg.Bandwidth)
 	}

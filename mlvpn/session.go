@@ -19,6 +19,8 @@ type Session struct {
 	id    identity // constant: who the peer is
 	owner *account // constant: of a client that is known by key; else nil
 
+	legacy *Legacy // constant: that it is of, if the peer is a C daemon: it never ends
+
 	prefixes []netip.Prefix // constant: of a client that is known by password
 	leased   []netip.Prefix // addresses from a server's pools; owned by the sender
 
@@ -129,6 +131,9 @@ func (s *sender) promote(now time.Time, ses *Session, ep *epoch) {
 // use still.
 func (s *sender) expire(now time.Time, ses *Session) bool {
 	t := &ses.tx
+	if ses.legacy != nil {
+		return true
+	}
 	for len(t.pending) > 0 && !now.Before(t.pending[0].expires) {
 		s.e.side.failed(now, ses)
 		s.drop(t.pending[0])

@@ -33,6 +33,7 @@ type SessionStats struct {
 	Peer      string
 	Up        bool // at least one link works
 	Cipher    string
+	Legacy    bool   // the peer speaks MLVPN's own protocol, see Legacy
 	Rekeys    uint64 // how often the keys were replaced within the session
 	Links     []LinkStats
 	Queued    int    // packets that wait for a link
@@ -133,6 +134,7 @@ func (s *sender) stats(now time.Time, out *Stats) (of []*epoch) {
 		st := SessionStats{
 			Peer:      ses.peer,
 			Up:        t.live(),
+			Legacy:    ses.legacy != nil,
 			Queued:    t.queued(),
 			QueueFull: t.count.queueFull,
 			Ruled:     t.count.ruled,
@@ -145,7 +147,7 @@ func (s *sender) stats(now time.Time, out *Stats) (of []*epoch) {
 			ep = t.pending[0]
 		}
 		if ep != nil {
-			st.Cipher = ep.tx.keys.aead.String()
+			st.Cipher = ep.cipher()
 			for _, p := range ep.tx.active {
 				st.Links = append(st.Links, p.stats(now))
 			}

@@ -56,6 +56,10 @@ func (s *sender) arrived(now time.Time, p *pathState, m *senderMsg) {
 	if p.tx.peer.removed || m.port.id != 0 {
 		return // a client's paths stay on the links that it has given them
 	}
+	if l := p.epoch.session.legacy; l != nil {
+		l.arrived(now, p, m)
+		return
+	}
 	t := &p.tx
 	if t.monitor == nil {
 		p.epoch.tx.paths[p.link] = p
