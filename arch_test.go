@@ -95,11 +95,15 @@ var rules = []rule{
 	{dir: "internal/netif", third: []string{xsys, netlink}, tests: []string{goleak}},
 	{dir: "internal/privdrop", third: []string{xsys}},
 	{dir: "internal/fib", third: []string{xsys, netlink}},
+	{dir: "internal/status"},
+	{dir: "internal/quota"},
+	{dir: "internal/proctitle", third: []string{xsys}},
+	{dir: "internal/sdnotify"},
 	{dir: "internal/wsconn", third: []string{"github.com/coder/websocket"}, tests: []string{goleak}},
 	{dir: "internal/setup", ours: []string{"crypto", "internal/conf", "internal/lease"}},
 	{
 		dir:   "internal/daemon",
-		ours:  slices.Concat(core, []string{"mlvpn", "internal/conf", "internal/pcapfilter", "internal/hook", "internal/netif", "internal/privdrop", "internal/fib", "internal/wsconn"}),
+		ours:  slices.Concat(core, []string{"mlvpn", "internal/conf", "internal/pcapfilter", "internal/hook", "internal/netif", "internal/privdrop", "internal/fib", "internal/wsconn", "internal/status", "internal/quota", "internal/proctitle", "internal/sdnotify"}),
 		tests: []string{goleak, "link/linksim", "tun/tuntest"},
 	},
 	{
@@ -110,7 +114,7 @@ var rules = []rule{
 	},
 	{
 		dir:   "cmd/mlvpn",
-		ours:  []string{"crypto", "internal/conf", "internal/daemon", "internal/demo", "internal/hook", "internal/netif", "internal/setup"},
+		ours:  []string{"crypto", "internal/conf", "internal/daemon", "internal/demo", "internal/hook", "internal/netif", "internal/setup", "internal/proctitle", "internal/status"},
 		third: []string{"github.com/spf13/cobra"},
 		tests: []string{goleak},
 	},

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -16,9 +15,11 @@ import (
 
 	"github.com/multilink-vpn/multilink/internal/daemon"
 	"github.com/multilink-vpn/multilink/internal/hook"
+	"github.com/multilink-vpn/multilink/internal/proctitle"
 )
 
 func main() {
+	proctitle.Prepare()
 	if err := rootCommand().Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "mlvpn:", err)
 		os.Exit(1)
@@ -48,7 +49,7 @@ func rootCommand() *cobra.Command {
 			opts.Log = newLogger(debugging || verbosity > 0, quiet, opts.Name)
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			opts.Reload = hangups(ctx)
+			opts.Reload, opts.Version = hangups(ctx), version()
 			return daemon.Run(ctx, opts)
 		},
 	}
@@ -64,7 +65,7 @@ func rootCommand() *cobra.Command {
 	f.BoolVarP(&quiet, "quiet", "q", false, "log only warnings and errors")
 	f.BoolP("version", "V", false, "print the version")
 	cmd.SetVersionTemplate("mlvpn {{.Version}}\n")
-	cmd.AddCommand(demoCommand(), hookCommand(), privilegedCommand())
+	cmd.AddCommand(demoCommand(), statusCommand(), hookCommand(), privilegedCommand())
 	cmd.AddCommand(setupCommands()...)
 	return cmd
 }
@@ -115,23 +116,6 @@ func privilegedCommand() *cobra.Command {
 			return daemon.ServePrivileged(os.Stdin, os.Stdout)
 		},
 	}
-}
-
-// newLogger returns the daemon's log, on standard error: who starts it decides where
-// that goes.
-func newLogger(details, quiet bool, name string) *slog.Logger {
-	level := slog.LevelInfo
-	switch {
-	case details:
-		level = slog.LevelDebug
-	case quiet:
-		level = slog.LevelWarn
-	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	if name != "" {
-		log = log.With("name", name)
-	}
-	return log
 }
 
 func version() string {

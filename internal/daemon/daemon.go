@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 	"github.com/multilink-vpn/multilink/internal/fib"
 	"github.com/multilink-vpn/multilink/internal/netif"
 	"github.com/multilink-vpn/multilink/internal/privdrop"
+	"github.com/multilink-vpn/multilink/internal/proctitle"
+	"github.com/multilink-vpn/multilink/internal/sdnotify"
 	"github.com/multilink-vpn/multilink/mlvpn"
 	"github.com/multilink-vpn/multilink/reorder"
 	"github.com/multilink-vpn/multilink/tun"
@@ -35,6 +38,9 @@ type Options struct {
 	// User is the account to run as once everything that needs root is done. Empty
 	// keeps the account that the process was started by.
 	User string
+
+	// Version is what the status shows.
+	Version string
 
 	// AllowRoot lets the process go on as root.
 	AllowRoot bool
@@ -59,6 +65,7 @@ const hookGrace = 10 * time.Second
 type tunnel interface {
 	Run(ctx context.Context) error
 	SetRules(rules []mlvpn.Rule) error
+	measured
 }
 
 // Run reads the configuration and carries packets until ctx is done, or something
@@ -124,6 +131,15 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	undo.add(func() { events.end(0) })
+	control, err := openControl(c, opts.User)
+	if err != nil {
+		return err
+	}
+	undo.add(control.close)
+	quotas, err := openQuotas(c, opts.User, opts.Log)
+	if err != nil {
+		return err
+	}
 	var root privileged = task{Config: opts.Config, Interface: c.Interface}
 	if opts.User != "" {
 		remote, err := startPrivileged(task{Config: opts.Config, Interface: c.Interface})
@@ -148,12 +164,18 @@ func Run(ctx context.Context, opts Options) error {
 		Rules:       now.rules,
 		Logger:      opts.Log,
 	}
+	manager := sdnotify.FromEnv()
+	monitor := newMonitor(c, opts, func(title string) {
+		proctitle.Set(strings.TrimSpace("mlvpn: " + strings.TrimSpace(opts.Name+" "+title)))
+		manager.Notify(sdnotify.Status(title))
+	})
 	assigned := &assigner{conf: c, root: root, log: opts.Log}
 	shared.OnEvent = func(ev mlvpn.Event) {
 		if ev.Kind == mlvpn.Addressed {
 			assigned.set(ev.Addresses)
 			return
 		}
+		monitor.handle(ev)
 		events.handle(ev)
 	}
 	ctx, stop := context.WithCancelCause(ctx)
@@ -184,8 +206,15 @@ func Run(ctx context.Context, opts Options) error {
 		t, links = client, startClientLinks(ctx, client, c, events, tables, opts.Log)
 	}
 	defer links.close()
-	reload := reloader{opts: opts, read: root.read, now: now, parts: append(parts, links, filterPart{t})}
+	monitor.tunnel, monitor.quotas, quotas.tunnel, quotas.links = t, quotas, t, links
+	control.serve(ctx, monitor.statusServer(opts.Log), &background)
+	background.Go(func() { quotas.run(ctx) })
+	background.Go(func() { feedWatchdog(ctx, manager, t, opts.Log) })
+	reload := reloader{opts: opts, read: root.read, now: now, parts: append(parts, links, filterPart{t}, monitor, quotas)}
 	background.Go(func() { reload.run(ctx, opts.Reload) })
+	if err := manager.Notify(sdnotify.Ready); err != nil {
+		opts.Log.Warn("the service manager does not know that the daemon is ready", "err", err)
+	}
 	opts.Log.Info("started", "mode", c.Mode, "links", len(c.Links), "config", c.File)
 	err = t.Run(ctx)
 	stop(err)

@@ -44,7 +44,9 @@ func ruleAction(a conf.FilterAction) mlvpn.Action {
 }
 
 // filterPart lets a reload change the [filters] section.
-type filterPart struct{ tunnel tunnel }
+type filterPart struct {
+	tunnel interface{ SetRules([]mlvpn.Rule) error }
+}
 
 func (p filterPart) prepare(old, new *settings) (func() string, func(), error) {
 	if slices.EqualFunc(old.conf.Filters, new.conf.Filters, func(a, b conf.Filter) bool {

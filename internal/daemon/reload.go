@@ -160,6 +160,8 @@ func (r restartOnly) prepare(_, new *settings) (func() string, func(), error) {
 		{"password or private_key", r.started.keys.password == new.keys.password && r.started.keys.private == new.keys.private},
 		{"peer_key or preshared_key", b.Mode == conf.Server || r.started.keys == new.keys},
 		{"network", a.Network == b.Network},
+		{"control_unix_path, control_bind_host or control_bind_port", a.ControlUnixPath == b.ControlUnixPath && a.ControlBindHost == b.ControlBindHost && a.ControlBindPort == b.ControlBindPort},
+		{"state_dir", a.StateDir == b.StateDir},
 		{"mtu", a.MTU == b.MTU},
 		{"statuscommand", a.StatusCommand == b.StatusCommand},
 		{"reorder_buffer_size", a.ReorderBuffer == b.ReorderBuffer},

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package main
+
+import "os"
+
+func toJournal(*os.File, string) bool { return false }

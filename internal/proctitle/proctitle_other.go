@@ -1,0 +1,6 @@
+//go:build !linux
+
+package proctitle
+
+func prepare()   {}
+func set(string) {}
