@@ -76,6 +76,8 @@ var rules = []rule{
 	{dir: "internal/pcapfilter", third: []string{"golang.org/x/net/bpf"}},
 	{dir: "internal/prefix"},
 	{dir: "internal/lease"},
+	{dir: "internal/mutate"},
+	{dir: "internal/fuzz"},
 	{dir: "internal/suspend", third: []string{xsys}},
 	{dir: "internal/gate", third: []string{xcrypto}},
 

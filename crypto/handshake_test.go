@@ -630,3 +630,32 @@ func BenchmarkRefuse(b *testing.B) {
 		})
 	}
 }
+
+// A handshake that renews a session is one only between sides that have that session,
+// and is not one that begins another.
+func TestRenews(t *testing.T) {
+	client, server := GeneratePrivateKey(), GeneratePrivateKey()
+	for _, x := range []struct {
+		initiator, responder [32]byte
+		ok                   bool
+	}{
+		{[32]byte{}, [32]byte{}, true}, {[32]byte{1}, [32]byte{1}, true},
+		{[32]byte{1}, [32]byte{}, false}, {[32]byte{}, [32]byte{1}, false}, {[32]byte{1}, [32]byte{2}, false},
+	} {
+		i, err := NewInitiator(HandshakeConfig{Key: client, Peer: server.Public(), Renews: x.initiator})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := NewResponder(HandshakeConfig{Key: server, Renews: x.responder})
+		if err != nil {
+			t.Fatal(err)
+		}
+		msg, err := i.Init(nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := r.Read(msg); (err == nil) != x.ok {
+			t.Errorf("initiator %x, responder %x: %v", x.initiator[:1], x.responder[:1], err)
+		}
+	}
+}

@@ -491,7 +491,7 @@ func testGracefulRestart(t *testing.T) {
 		if got := v.log.take(); !slices.Contains(got, "session down") {
 			t.Errorf("events %q: the client did not hear that the server stops", got)
 		}
-		v.sleep(stopped.Add(2500 * time.Millisecond).Sub(time.Now()))
+		v.sleep(time.Until(stopped.Add(2500 * time.Millisecond)))
 		v.works("2.5 s after")
 	}
 	slices.Sort(pauses)
