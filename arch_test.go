@@ -75,6 +75,7 @@ var rules = []rule{
 	{dir: "internal/legacy", ours: []string{"internal/path"}, third: []string{xcrypto}},
 	{dir: "internal/pcapfilter", third: []string{"golang.org/x/net/bpf"}},
 	{dir: "internal/prefix"},
+	{dir: "internal/bridge"},
 	{dir: "internal/lease"},
 	{dir: "internal/mutate"},
 	{dir: "internal/fuzz"},
@@ -85,7 +86,7 @@ var rules = []rule{
 		dir: "mlvpn",
 		ours: slices.Concat(core, []string{
 			"internal/wire", "internal/flow", "internal/fq", "internal/pacing", "internal/metric", "internal/path", "internal/legacy", "internal/prefix",
-			"internal/lease",
+			"internal/lease", "internal/bridge",
 			"internal/gate", "internal/suspend",
 		}),
 		tests: []string{goleak, "link/linksim", "link/linktest", "scheduler/schedtest", "tun/tuntest"},

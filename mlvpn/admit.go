@@ -7,19 +7,6 @@ import (
 	"github.com/multilink-vpn/multilink/internal/flow"
 )
 
-// A hostAddr is an inner host's address: of IP, or of Ethernet.
-type hostAddr struct {
-	ip  netip.Addr
-	mac [6]byte
-}
-
-func sourceOf(info *flow.Info, ethernet bool) hostAddr {
-	if ethernet {
-		return hostAddr{mac: info.SrcMAC}
-	}
-	return hostAddr{ip: info.Src}
-}
-
 // maxHosts bounds the inner hosts that are remembered of one session.
 const maxHosts = 1024
 
@@ -46,18 +33,18 @@ func (r *receiver) admit(p *pathState, info *flow.Info, parsed bool, size int) b
 		}
 	}
 	// A client known by key that has a list of prefixes has said all there is to know.
-	if r.e.learn && (ethernet || s.owner == nil || s.owner.open) {
-		r.learn(p, sourceOf(info, ethernet))
+	if r.e.learn && !ethernet && (s.owner == nil || s.owner.open) {
+		r.learn(p, info.Src)
 	}
 	return true
 }
 
 // learn remembers that a host is behind a session now, and tells the sender, which may
 // have packets for it.
-func (r *receiver) learn(p *pathState, host hostAddr) {
+func (r *receiver) learn(p *pathState, host netip.Addr) {
 	s := p.epoch.session
-	if host == s.rx.last || host.mac[0]&1 != 0 {
-		return // nothing new; nobody answers for a group
+	if host == s.rx.last {
+		return
 	}
 	s.rx.last = host
 	was := r.hosts[host]
@@ -66,7 +53,7 @@ func (r *receiver) learn(p *pathState, host hostAddr) {
 	}
 	if was != nil {
 		was.rx.hosts--
-		was.rx.last = hostAddr{} // so that it is noticed when the host moves back
+		was.rx.last = netip.Addr{} // so that it is noticed when the host moves back
 	}
 	s.rx.hosts++
 	r.hosts[host] = s
@@ -76,7 +63,10 @@ func (r *receiver) learn(p *pathState, host hostAddr) {
 // forget forgets which hosts are behind a session.
 func (r *receiver) forget(s *Session) {
 	if s.rx.hosts > 0 {
-		maps.DeleteFunc(r.hosts, func(_ hostAddr, x *Session) bool { return x == s })
+		maps.DeleteFunc(r.hosts, func(_ netip.Addr, x *Session) bool { return x == s })
 	}
-	s.rx.hosts, s.rx.last = 0, hostAddr{}
+	s.rx.hosts, s.rx.last = 0, netip.Addr{}
+	if r.e.bridge != nil {
+		r.e.bridge.forget(s)
+	}
 }

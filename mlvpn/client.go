@@ -397,7 +397,7 @@ func (c *Client) route(p *packet, dst []*Session) []*Session {
 	return append(dst, c.session)
 }
 
-func (c *Client) learned(*Session, hostAddr) {}
-func (c *Client) changed(*Session, bool)     {}
-func (c *Client) ended(*Session)             {}
-func (c *Client) failed(time.Time, *Session) {}
+func (c *Client) learned(*Session, netip.Addr) {}
+func (c *Client) changed(*Session, bool)       {}
+func (c *Client) ended(*Session)               {}
+func (c *Client) failed(time.Time, *Session)   {}

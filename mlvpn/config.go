@@ -25,7 +25,9 @@ type Config struct {
 	// before it returns. Required.
 	Device tun.Device
 
-	// Ethernet says that Device is a TAP device, which carries Ethernet frames.
+	// Ethernet says that Device is a TAP device, which carries Ethernet frames. A server is
+	// then a learning bridge whose ports are the device and the clients, also from client to
+	// client.
 	Ethernet bool
 
 	// Key is this end's private key. Required unless PasswordKey is set.

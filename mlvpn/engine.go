@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type engine struct {
 	learn   bool      // inner addresses are learnt; constant once running
 	expects wire.Kind // of handshake datagram that this end accepts; constant once running
 	guard   guard     // constant once running
+	bridge  *bridging // of a server with a TAP device, else nil; constant
 	bufs    int       // size of a packet buffer, in bytes
 	born    time.Time
 
@@ -55,7 +57,7 @@ type side interface {
 	// dst.
 	route(p *packet, dst []*Session) []*Session
 	// learned is told that an inner address was seen to come from a session.
-	learned(s *Session, from hostAddr)
+	learned(s *Session, from netip.Addr)
 	// changed is told that a session has its first working path, or has lost its last.
 	changed(s *Session, up bool)
 	// failed is told that nothing came of a handshake.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -297,7 +298,7 @@ func (l *Legacy) advance(now time.Time) time.Time {
 }
 
 func (l *Legacy) handshake(time.Time, *senderMsg) {}
-func (l *Legacy) learned(*Session, hostAddr)      {}
+func (l *Legacy) learned(*Session, netip.Addr)    {}
 func (l *Legacy) changed(*Session, bool)          {}
 func (l *Legacy) failed(time.Time, *Session)      {}
 func (l *Legacy) ended(*Session)                  {}

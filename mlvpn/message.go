@@ -1,6 +1,7 @@
 package mlvpn
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/multilink-vpn/multilink/internal/legacy"
@@ -29,7 +30,7 @@ type senderMsg struct {
 	received uint32     // for msgPing: what the answer will say; for msgLegacy: see control
 	highest  uint32
 	legacy   legacy.Header
-	learned  hostAddr
+	learned  netip.Addr
 
 	data []byte // msgHandshake, msgRetry: the datagram, owned by the message
 	call func(now time.Time)

@@ -3,6 +3,7 @@ package mlvpn
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -24,12 +25,12 @@ type receiver struct {
 	box     mailbox[func(now time.Time)]
 	batches chan *portBatch
 
-	paths  map[uint32]inboundSlot // by our receiver index
-	macKey [32]byte               // of INITs to this end; constant once running
-	door   *doorkeeper            // on a server; constant
-	timers timers[*epoch]         // epochs that hold packets
-	hosts  map[hostAddr]*Session  // inner hosts and where they were seen last
-	owners prefix.Table[*account] // inner prefixes of clients that are known by key
+	paths  map[uint32]inboundSlot  // by our receiver index
+	macKey [32]byte                // of INITs to this end; constant once running
+	door   *doorkeeper             // on a server; constant
+	timers timers[*epoch]          // epochs that hold packets
+	hosts  map[netip.Addr]*Session // inner hosts and where they were seen last
+	owners prefix.Table[*account]  // inner prefixes of clients that are known by key
 	held   pool
 	out    [][]byte // packets to deliver, each behind tun.Headroom bytes
 	outBuf [][]byte // the buffers they lie in
@@ -49,7 +50,7 @@ func (r *receiver) init(e *engine) {
 	r.batches = make(chan *portBatch)
 	r.paths = make(map[uint32]inboundSlot)
 	r.held.size = e.bufs
-	r.hosts = make(map[hostAddr]*Session)
+	r.hosts = make(map[netip.Addr]*Session)
 }
 
 func (r *receiver) run(ctx context.Context) {
@@ -85,6 +86,9 @@ func (r *receiver) run(ctx context.Context) {
 		}
 		r.deliver()
 		r.e.sender.box.putAll(r.tell)
+		if r.e.bridge != nil && r.e.bridge.waiting() {
+			r.e.sender.box.signal()
+		}
 		clear(r.tell)
 		r.tell = r.tell[:0]
 		if at, ok := r.timers.next(); ok {

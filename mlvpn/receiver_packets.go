@@ -43,7 +43,7 @@ func (r *receiver) packet(now time.Time, stamp uint16, p *pathState, in *inbound
 	// The C daemon counts everything in one order, which has no place for exceptions.
 	if in.Flags&wire.FlagOrdered == 0 || !ok && !ep.rx.oneOrder {
 		b.Seen(now, p.link, in.Stamp, delay)
-		r.queueOut(h)
+		r.queueOut(now, ep, h)
 		r.release(now, ep)
 		return true
 	}
@@ -60,7 +60,7 @@ func (r *receiver) packet(now time.Time, stamp uint16, p *pathState, in *inbound
 	}, h)
 	switch verdict {
 	case reorder.Next, reorder.Late:
-		r.queueOut(h)
+		r.queueOut(now, ep, h)
 	case reorder.Duplicate:
 		r.release(now, ep)
 		return false
@@ -72,7 +72,7 @@ func (r *receiver) packet(now time.Time, stamp uint16, p *pathState, in *inbound
 // drain queues what the reorder buffer lets go.
 func (r *receiver) drain(now time.Time, ep *epoch) {
 	for h, ok := ep.rx.buffer.Pop(now); ok; h, ok = ep.rx.buffer.Pop(now) {
-		r.queueOut(h)
+		r.queueOut(now, ep, h)
 	}
 }
 
@@ -83,8 +83,11 @@ func (r *receiver) release(now time.Time, ep *epoch) {
 	r.timers.set(ep, at)
 }
 
-// queueOut puts a packet on the list for the device.
-func (r *receiver) queueOut(h heldPacket) {
+// queueOut puts a packet on the list for the device, unless it is for other clients.
+func (r *receiver) queueOut(now time.Time, ep *epoch, h heldPacket) {
+	if r.bridged(now, ep.session, &h) {
+		return
+	}
 	r.out = append(r.out, h.buf[h.start-tun.Headroom:h.end])
 	r.outBuf = append(r.outBuf, h.buf)
 	if len(r.out) == deliverBatch {

@@ -11,8 +11,7 @@ import (
 // prefix that a client has announced, else to where the inner host was seen, else to
 // the only session there is. It is owned by the sender.
 type routes struct {
-	ethernet bool
-	hosts    map[hostAddr]*Session
+	hosts    map[netip.Addr]*Session
 	prefixes prefix.Table[[]*Session]    // newest owner first
 	owned    map[*Session][]netip.Prefix // what of prefixes is whose
 	live     []*Session                  // those with a path that works
@@ -43,9 +42,9 @@ func (r *routes) rest(s *Session) {
 }
 
 // learn remembers that a host is behind a session.
-func (r *routes) learn(h hostAddr, s *Session) {
+func (r *routes) learn(h netip.Addr, s *Session) {
 	if r.hosts == nil {
-		r.hosts = make(map[hostAddr]*Session)
+		r.hosts = make(map[netip.Addr]*Session)
 	}
 	r.hosts[h] = s
 }
@@ -74,18 +73,11 @@ func (r *routes) forgetHosts(s *Session) {
 	}
 }
 
-// lookup appends to dst the sessions that a packet for host to goes to.
-func (r *routes) lookup(to hostAddr, dst []*Session) []*Session {
-	if r.ethernet {
-		if s := r.hosts[to]; s != nil {
-			return append(dst, s)
-		}
-		// As a bridge does with what it has not learnt, and with multicast.
-		return append(dst, r.live...)
-	}
+// lookup appends to dst the sessions that a packet for an inner host goes to.
+func (r *routes) lookup(to netip.Addr, dst []*Session) []*Session {
 	// Somebody's prefix counts for more than having been seen, but a default route for
 	// less.
-	owners, size, ok := r.prefixes.Lookup(to.ip)
+	owners, size, ok := r.prefixes.Lookup(to)
 	if ok && size > 0 {
 		return append(dst, owners[0])
 	}

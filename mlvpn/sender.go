@@ -43,6 +43,9 @@ type sender struct {
 		routes []*Session
 		msgs   []senderMsg
 
+		relayed []relayed
+		from    *Session // where a packet that is being relayed comes from
+
 		control []byte // a datagram that goes past a path's outbox
 	}
 }
@@ -88,6 +91,7 @@ func (s *sender) run(ctx context.Context) {
 		for i := range s.scratch.msgs {
 			s.handle(now, &s.scratch.msgs[i])
 		}
+		s.relay()
 		for {
 			ses, ok := s.timers.due(now)
 			if !ok {

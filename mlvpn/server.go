@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,10 +50,12 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		clients:    newClientList(),
 		addressing: addressing,
 		sessions:   make(map[identity]*Session),
-		routes:     routes{ethernet: cfg.Ethernet},
 	}
 	v.e = newEngine(cfg.Config, v)
 	v.e.learn, v.e.expects = true, wire.KindInit
+	if cfg.Ethernet {
+		v.e.bridge = newBridging()
+	}
 	v.e.receiver.door = newDoorkeeper(v.e.born, cfg.Handshakes)
 	if cfg.password() {
 		v.e.receiver.macKey = crypto.MAC1PasswordKey(cfg.PasswordKey)
@@ -210,7 +213,7 @@ func passwordIdentity(hello *wire.Params) string {
 // else's, whether or not that client is there.
 func (v *Server) route(p *packet, dst []*Session) []*Session {
 	if v.cfg.Ethernet {
-		return v.routes.lookup(hostAddr{mac: p.info.DstMAC}, dst)
+		return v.switched(p, dst)
 	}
 	if !v.e.guard.leaves(&p.info) {
 		return dst
@@ -224,11 +227,33 @@ func (v *Server) route(p *packet, dst []*Session) []*Session {
 	if ok && size > 0 {
 		return a.sessions(dst)
 	}
-	to := v.routes.lookup(hostAddr{ip: p.info.Dst}, dst)
+	to := v.routes.lookup(p.info.Dst, dst)
 	if ok && len(to) == len(dst) {
 		return a.sessions(dst) // it has the default route
 	}
 	return to
+}
+
+// switched appends the clients that a frame goes to, from the device or from another
+// client.
+func (v *Server) switched(p *packet, dst []*Session) []*Session {
+	b, from := v.e.bridge, v.e.sender.scratch.from
+	now := time.Now() // the sender reads its clock after the device's packets
+	var at *Session
+	if from == nil {
+		at = b.fromDevice(now, p.info.SrcMAC, p.info.DstMAC)
+	} else {
+		at, _ = b.lookup(now, p.info.DstMAC)
+	}
+	if at != nil {
+		return append(dst, at)
+	}
+	for _, s := range v.routes.live {
+		if s != from {
+			dst = append(dst, s)
+		}
+	}
+	return dst
 }
 
 // sessions appends the client's session to dst, if it has one.
@@ -240,7 +265,7 @@ func (a *account) sessions(dst []*Session) []*Session {
 }
 
 // learned implements side.
-func (v *Server) learned(s *Session, from hostAddr) { v.routes.learn(from, s) }
+func (v *Server) learned(s *Session, from netip.Addr) { v.routes.learn(from, s) }
 
 // changed implements side.
 func (v *Server) changed(s *Session, up bool) {

@@ -188,47 +188,6 @@ func testPasswordClients(t *testing.T) {
 	m.everyoneTalks()
 }
 
-// TestBridge joins Ethernet networks: known stations get their frames alone, others
-// and broadcasts go to all.
-func TestBridge(t *testing.T) { synctest.Test(t, testBridge) }
-
-func testBridge(t *testing.T) {
-	m := newMany(t, 3, false, true)
-	defer m.close()
-	time.Sleep(time.Second)
-	mac := func(i int) [6]byte { return [6]byte{2, 0, 0, 0, 0, byte(i)} }
-	broadcast := [6]byte{255, 255, 255, 255, 255, 255}
-	counts := func() (n []int) {
-		time.Sleep(100 * time.Millisecond)
-		synctest.Wait()
-		for _, s := range m.sites {
-			got := 0
-			for buf := make([]byte, 2048); ; got++ {
-				if _, ok := s.dev.TryReceive(buf); !ok {
-					break
-				}
-			}
-			n = append(n, got)
-		}
-		return n
-	}
-	arp := make([]byte, 46)
-	m.dev.Inject(tuntest.Ethernet(broadcast, mac(99), tuntest.EtherTypeARP, arp))
-	if got := counts(); !slices.Equal(got, []int{1, 1, 1}) {
-		t.Errorf("broadcast reached %v", got)
-	}
-	m.dev.Inject(tuntest.Ethernet(mac(1), mac(99), tuntest.EtherTypeARP, arp))
-	if got := counts(); !slices.Equal(got, []int{1, 1, 1}) {
-		t.Errorf("a frame for an unknown station reached %v", got)
-	}
-	m.sites[1].dev.Inject(tuntest.Ethernet(broadcast, mac(1), tuntest.EtherTypeARP, arp))
-	counts()
-	m.dev.Inject(tuntest.Ethernet(mac(1), mac(99), tuntest.EtherTypeARP, arp))
-	if got := counts(); !slices.Equal(got, []int{0, 1, 0}) {
-		t.Errorf("a frame for a known station reached %v", got)
-	}
-}
-
 // TestListener has a client with one link over a stream, accepted by a listener, and
 // one over datagrams.
 func TestListener(t *testing.T) { synctest.Test(t, testListener) }

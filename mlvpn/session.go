@@ -49,9 +49,10 @@ type sessionSender struct {
 
 // sessionReceiver is owned by the receiver.
 type sessionReceiver struct {
-	hosts int      // inner hosts that are known to be behind the session
-	last  hostAddr // where the latest packet came from
-	count sessionReceiveCounters
+	hosts  int        // inner hosts that are known to be behind the session
+	last   netip.Addr // where the latest packet came from
+	floods floodLimit
+	count  sessionReceiveCounters
 }
 
 // live reports whether the session has a path that works.

@@ -271,7 +271,7 @@ func names(ss []*Session) (out []string) {
 }
 
 func TestRoutes(t *testing.T) {
-	host := func(s string) hostAddr { return hostAddr{ip: netip.MustParseAddr(s)} }
+	host := netip.MustParseAddr
 	prefix := func(ss ...string) (out []netip.Prefix) {
 		for _, s := range ss {
 			out = append(out, netip.MustParsePrefix(s))
@@ -346,7 +346,7 @@ func TestRoutesModel(t *testing.T) {
 					best = p
 				}
 			}
-			got := r.lookup(hostAddr{ip: to}, nil)
+			got := r.lookup(to, nil)
 			if s := owner[best]; s == nil && len(got) != 0 || s != nil && (len(got) != 1 || got[0] != s) {
 				t.Fatalf("%v goes to %q, want the owner of %v", to, names(got), best)
 			}
@@ -363,62 +363,13 @@ func TestRoutesSharedPrefix(t *testing.T) {
 	r.add(b, p)
 	other := session("other")
 	r.add(other, nil)
-	to := hostAddr{ip: netip.MustParseAddr("10.0.0.1")}
+	to := netip.MustParseAddr("10.0.0.1")
 	if got := names(r.lookup(to, nil)); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("goes to %q, want the newest owner", got)
 	}
 	r.remove(b)
 	if got := names(r.lookup(to, nil)); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("goes to %q, want the owner that is left", got)
-	}
-}
-
-func TestBridgeRoutes(t *testing.T) {
-	r := routes{ethernet: true}
-	a, b, c := session("a"), session("b"), session("c")
-	for _, s := range []*Session{a, b, c} {
-		r.add(s, nil)
-	}
-	known, unknown := hostAddr{mac: [6]byte{2, 0, 0, 0, 0, 1}}, hostAddr{mac: [6]byte{2, 0, 0, 0, 0, 9}}
-	broadcast := hostAddr{mac: [6]byte{255, 255, 255, 255, 255, 255}}
-	r.learn(known, b)
-	for _, x := range []struct {
-		to   hostAddr
-		want []string
-	}{{known, []string{"b"}}, {unknown, []string{"a", "b", "c"}}, {broadcast, []string{"a", "b", "c"}}} {
-		if got := names(r.lookup(x.to, nil)); !slices.Equal(got, x.want) {
-			t.Errorf("%x goes to %q, want %q", x.to.mac, got, x.want)
-		}
-	}
-	r.rest(c)
-	if got := names(r.lookup(broadcast, nil)); !slices.Equal(got, []string{"a", "b"}) {
-		t.Errorf("flooding goes to %q", got)
-	}
-	r.remove(b)
-	if got := names(r.lookup(known, nil)); !slices.Equal(got, []string{"a"}) {
-		t.Errorf("a host of a session that has ended goes to %q", got)
-	}
-}
-
-// Nobody can have the frames for a group address by sending from it.
-func TestMulticastSourceIsNotLearned(t *testing.T) {
-	server, err := NewServer(ServerConfig{Config: Config{Device: tuntest.New(tuntest.Config{TAP: true}), Key: crypto.GeneratePrivateKey(), Ethernet: true}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, b := session("a"), session("b")
-	server.routes.add(a, nil)
-	server.routes.add(b, nil)
-	broadcast := hostAddr{mac: [6]byte{255, 255, 255, 255, 255, 255}}
-	r := &server.e.receiver
-	p := &pathState{epoch: &epoch{session: a}}
-	info := flow.Info{SrcMAC: broadcast.mac, DstMAC: [6]byte{2}}
-	r.admit(p, &info, true, 60)
-	for i := range r.tell {
-		server.learned(a, r.tell[i].learned)
-	}
-	if got := names(server.routes.lookup(broadcast, nil)); !slices.Equal(got, []string{"a", "b"}) {
-		t.Errorf("after a frame from the broadcast address, broadcasts go to %q only", got)
 	}
 }
 
