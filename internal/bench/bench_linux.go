@@ -27,6 +27,12 @@ const (
 	loadInterval = 20 * time.Millisecond
 )
 
+// How long a flow is measured unless the user says.
+const (
+	fixedDuration   = 10 * time.Second
+	varyingDuration = 30 * time.Second
+)
+
 // recovery is how long a flow is watched after the end of a cut.
 const recovery = 5 * time.Second
 
@@ -47,7 +53,7 @@ func (b *bench) profile(ctx context.Context, p profile.Profile, rep int) (err er
 			err = cerr
 		}
 	}()
-	c := course{bench: b, lab: lab, p: p, rep: rep, seed: seed}
+	c := course{bench: b, lab: lab, lines: newLines(lab, p), p: p, rep: rep, seed: seed}
 	if slices.Contains(b.only, report.Raw) {
 		if err := c.checkLines(ctx); err != nil {
 			return fmt.Errorf("profile %s: %w", p.Name, err)
@@ -75,6 +81,7 @@ func labLines(p profile.Profile) (lines []netlab.Line) {
 type course struct {
 	*bench
 	lab        *netlab.Lab
+	lines      *lines
 	p          profile.Profile
 	rep        int
 	seed       uint64
@@ -136,6 +143,17 @@ func (c *course) fastest() (line int) {
 	return line
 }
 
+// lasting returns how long to measure a flow. Lines that vary need a while to show it.
+func (c *course) lasting() time.Duration {
+	switch {
+	case c.duration > 0:
+		return c.duration
+	case c.p.Varies():
+		return varyingDuration
+	}
+	return fixedDuration
+}
+
 // newRun returns a run of which only what it is to measure is known. line is the index
 // of the line that it is about, or negative.
 func (c *course) newRun(kind string, line int) report.Run {
@@ -150,12 +168,12 @@ func (c *course) newRun(kind string, line int) report.Run {
 const tries = 3
 
 // measure makes one run. Only what concerns the bench itself is an error.
-func (c *course) measure(ctx context.Context, kind string, lines []int, line int) error {
+func (c *course) measure(ctx context.Context, kind string, used []int, line int) error {
 	for range tries {
 		r := c.newRun(kind, line)
 		r.Discarded = c.unsound
 		if r.Discarded == "" {
-			if err := c.fill(ctx, &r, lines, line); err != nil {
+			if err := c.fill(ctx, &r, used, line); err != nil {
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
@@ -172,15 +190,15 @@ func (c *course) measure(ctx context.Context, kind string, lines []int, line int
 }
 
 // fill makes the measurement.
-func (c *course) fill(ctx context.Context, r *report.Run, lines []int, line int) error {
-	if err := c.reset(); err != nil {
+func (c *course) fill(ctx context.Context, r *report.Run, used []int, line int) error {
+	if err := c.lines.reset(); err != nil {
 		return err
 	}
 	before, err := c.lab.Counters()
 	if err != nil {
 		return err
 	}
-	x := measurement{course: c, run: r, lines: lines, cut: -1}
+	x := measurement{course: c, run: r, used: used, cut: -1}
 	switch r.Kind {
 	case report.MPTCP:
 		err = x.overMPTCP(ctx)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -44,7 +45,7 @@ type flowResult struct {
 func (f flow) run(ctx context.Context, lab *netlab.Lab) (res flowResult, err error) {
 	ctx, cancel := context.WithTimeout(ctx, f.warmUp+f.duration+flowGrace)
 	defer cancel()
-	server, err := lab.Server.Launch(f.command(ctx, lab.Server, "-s", "-1", "--forceflush", "-p", strconv.Itoa(flowPort)))
+	server, err := lab.Server.Launch(f.command(ctx, lab.Server, "-4", "-s", "-1", "--forceflush", "-p", strconv.Itoa(flowPort)))
 	if err != nil {
 		return res, err
 	}
@@ -86,6 +87,8 @@ func (f flow) run(ctx context.Context, lab *netlab.Lab) (res flowResult, err err
 		return res, iperfError(out, fmt.Errorf("%w: %s", err, stderr.Bytes()))
 	case werr != nil:
 		return res, werr
+	case len(w.progress) == 0:
+		return res, errors.New("nothing arrived at the receiver of iperf3")
 	}
 	res.began, res.progress = w.began, w.progress
 	return res, res.parse(out)

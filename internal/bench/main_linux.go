@@ -90,7 +90,7 @@ func parseFlags(args []string) (o options, list bool, err error) {
 	only := f.String("only", "raw,alone,tunnel,mptcp,blackhole", "what to run")
 	congestion := f.String("cc", "cubic,bbr", "the congestion controls")
 	directions := f.String("dir", "down,up", "the directions of the data")
-	f.DurationVar(&o.duration, "t", 10*time.Second, "how long to measure a flow")
+	f.DurationVar(&o.duration, "t", 0, "how long to measure a flow (default 10s, 30s if the lines vary)")
 	f.DurationVar(&o.warmUp, "warm", 4*time.Second, "how long a flow runs before that")
 	f.DurationVar(&o.cut, "cut", 3*time.Second, "how long a line is cut")
 	f.IntVar(&o.repetitions, "n", 1, "repetitions; the table has the medians")

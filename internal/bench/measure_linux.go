@@ -15,14 +15,14 @@ import (
 // measurement is a run in progress.
 type measurement struct {
 	*course
-	run   *report.Run
-	lines []int // in use
-	cut   int   // the line to cut, or negative
+	run  *report.Run
+	used []int // the lines in use
+	cut  int   // the line to cut, or negative
 }
 
 // overTunnel measures a flow through a new tunnel.
 func (x *measurement) overTunnel(ctx context.Context) error {
-	t, err := x.startTunnel(x.lines)
+	t, err := x.startTunnel(x.used)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (x *measurement) measureFlow(ctx context.Context, f flow) error {
 	}
 	x.run.Idle = idle
 	f.direction, f.congestion = x.direction, x.congestion
-	f.warmUp, f.duration = x.warmUp, x.duration
+	f.warmUp, f.duration = x.warmUp, x.lasting()
 	if x.cut >= 0 {
 		f.duration = x.options.cut + recovery
 	}
@@ -68,7 +68,7 @@ func (x *measurement) measureFlow(ctx context.Context, f flow) error {
 	vctx, stop := context.WithCancel(ctx)
 	defer stop()
 	varied := make(chan error, 1)
-	go func() { varied <- x.vary(vctx, started, steps) }()
+	go func() { varied <- x.lines.vary(vctx, started, steps) }()
 	outage := make(chan outage, 1)
 	go func() { outage <- x.outage(vctx, started.Add(f.warmUp)) }()
 	pinged := make(chan error, 1)
@@ -98,10 +98,10 @@ func (x *measurement) fillFlow(f flow, res flowResult, steps []profile.Step, sta
 	r := x.run
 	begin, end := f.warmUp, f.warmUp+f.duration
 	offset := res.began.Sub(started)
-	used := profile.Profile{}
+	ours := profile.Profile{}
 	var theirs []profile.Step
-	for i, k := range x.lines {
-		used.Lines = append(used.Lines, x.p.Lines[k])
+	for i, k := range x.used {
+		ours.Lines = append(ours.Lines, x.p.Lines[k])
 		for _, s := range steps {
 			if s.Line == k {
 				s.Line = i
@@ -109,7 +109,7 @@ func (x *measurement) fillFlow(f flow, res flowResult, steps []profile.Step, sta
 			}
 		}
 	}
-	r.Sum = used.Capacity(x.direction, theirs, offset+begin, offset+end) / 1e6
+	r.Sum = ours.Capacity(x.direction, theirs, offset+begin, offset+end) / 1e6
 	r.Goodput, r.Retransmits = res.goodput, res.retransmits
 	r.Series = res.progress.Series(end)
 	if x.cut < 0 {
@@ -145,66 +145,13 @@ func (x *measurement) outage(ctx context.Context, at time.Time) (o outage) {
 	if x.cut < 0 {
 		return o
 	}
-	set := func(on bool) error {
-		return x.lab.Shape(x.cut, netlab.Both, func(p *netlab.LineParams) { p.Blackhole = on })
-	}
 	sleep(ctx, at)
 	o.cut = time.Now()
-	o.err = set(true)
+	o.err = x.lines.cut(x.cut)
 	sleep(ctx, at.Add(x.options.cut))
 	o.restored = time.Now()
-	o.err = errors.Join(o.err, set(false))
+	o.err = errors.Join(o.err, x.lines.cut(-1))
 	return o
-}
-
-// sleep waits until a time or the end of ctx.
-func sleep(ctx context.Context, until time.Time) {
-	t := time.NewTimer(time.Until(until))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
-
-// reset gives all lines the manners that they start with.
-func (c *course) reset() error {
-	for k, l := range c.p.Lines {
-		if err := c.shape(k, l.Start()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// vary changes the lines as steps say, from a time on.
-func (c *course) vary(ctx context.Context, start time.Time, steps []profile.Step) error {
-	for _, s := range steps {
-		sleep(ctx, start.Add(s.At))
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err := c.shape(s.Line, s.State); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *course) shape(k int, s profile.State) error {
-	for _, d := range profile.Directions {
-		dir := netlab.Down
-		if d == profile.Up {
-			dir = netlab.Up
-		}
-		err := c.lab.Shape(k, dir, func(p *netlab.LineParams) {
-			p.Rate, p.Delay, p.Loss, p.Queue, p.Blackhole = s.Rate[d], s.Delay, s.Loss[d], s.Queue, s.Blackhole
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func ms(d time.Duration) float64 { return float64(d.Round(time.Microsecond)) / 1e6 }

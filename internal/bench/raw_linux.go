@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -18,22 +19,30 @@ const (
 	rawTolerance = 0.03
 	rawPing      = 0.3 // ms that a ping may also be off: the two hosts' own share
 	rawErrors    = 3.0 // standard errors of a mean that chance explains
-	rawWarmUp    = 2 * time.Second
+	rawWarmUp    = 4 * time.Second
+	rawRounds    = 12 // round trips that the warm-up lasts besides: TCP's slow start
 	rawDuration  = 3 * time.Second
 	rawTries     = 3
 )
 
 // checkLines measures each line without a tunnel. If one is not as the profile says,
 // even when measured again, c.unsound says so, and nothing measured over it counts.
-func (c *course) checkLines(ctx context.Context) error {
-	if err := c.reset(); err != nil {
+func (c *course) checkLines(ctx context.Context) (err error) {
+	if err := c.lines.reset(); err != nil {
 		return err
 	}
+	restore, err := enlargeBuffers(c.lab.Client, c.lab.Server)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, restore()) }()
 	for k := range c.p.Lines {
 		for _, d := range c.directions {
 			var wrong []string
-			for range rawTries {
-				r, deviations, err := c.raw(ctx, k, d)
+			for try := range rawTries {
+				// On long lines, jitter ends CUBIC's slow start long before they are full.
+				c.direction, c.congestion = d, []string{"cubic", "bbr"}[try%2]
+				r, deviations, err := c.raw(ctx, k)
 				if err != nil {
 					return err
 				}
@@ -53,15 +62,14 @@ func (c *course) checkLines(ctx context.Context) error {
 	return nil
 }
 
-// raw measures one direction of a line, and says where it is off. The TCP flow goes
+// raw measures a line in the course's direction, and says where it is off. The TCP flow goes
 // without the line's random loss: how much of such a line a flow fills is a question of
 // its congestion control, not of the line.
-func (c *course) raw(ctx context.Context, k int, d profile.Direction) (r report.Run, wrong []string, err error) {
-	c.direction, c.congestion = d, "cubic"
-	l := c.p.Lines[k]
+func (c *course) raw(ctx context.Context, k int) (r report.Run, wrong []string, err error) {
+	l, d := c.p.Lines[k], c.direction
 	f := flow{
-		to: c.lab.ServerAddr(k), from: c.lab.ClientAddr(k), direction: d, congestion: "cubic",
-		warmUp: rawWarmUp, duration: rawDuration,
+		to: c.lab.ServerAddr(k), from: c.lab.ClientAddr(k), direction: d, congestion: c.congestion,
+		warmUp: rawWarmUp + rawRounds*2*(l.Delay+l.Jitter), duration: rawDuration,
 	}
 	if l.MTU > 0 {
 		f.mss = l.MTU - 40
@@ -73,7 +81,7 @@ func (c *course) raw(ctx context.Context, k int, d profile.Direction) (r report.
 	}
 	lossless := l.Start()
 	lossless.Loss = [2]float64{}
-	if err := c.shape(k, lossless); err != nil {
+	if err := c.lines.set(k, lossless); err != nil {
 		return r, nil, err
 	}
 	res, err := f.run(ctx, c.lab)
@@ -82,7 +90,7 @@ func (c *course) raw(ctx context.Context, k int, d profile.Direction) (r report.
 	}
 	r.Sum, r.Retransmits = l.Rate[d]/1e6, res.retransmits
 	r.Goodput = res.progress.Undisturbed(f.warmUp, f.warmUp+f.duration)
-	if err := c.shape(k, l.Start()); err != nil {
+	if err := c.lines.set(k, l.Start()); err != nil {
 		return r, nil, err
 	}
 	if want := plainTCP(l, d); math.Abs(r.Goodput-want) > rawTolerance*want {
@@ -92,6 +100,43 @@ func (c *course) raw(ctx context.Context, k int, d profile.Direction) (r report.
 		wrong = append(wrong, fmt.Sprintf("ping takes %.2f ms instead of %.2f", r.Idle.Mean, want))
 	}
 	return r, wrong, nil
+}
+
+// bufferLimits are how much of a flow the kernel's TCP may hold at either end, in bytes:
+// least, first, most. The usual 6 MB are less than some lines do.
+const bufferLimits = "4096 131072 67108864"
+
+// enlargeBuffers lets TCP fill any line, on all hosts, until restore.
+func enlargeBuffers(hosts ...*netlab.Host) (restore func() error, err error) {
+	var undo []func() error
+	restore = func() (err error) {
+		for _, f := range undo {
+			err = errors.Join(err, f())
+		}
+		return err
+	}
+	for _, h := range hosts {
+		for _, name := range []string{"/proc/sys/net/ipv4/tcp_rmem", "/proc/sys/net/ipv4/tcp_wmem"} {
+			set := func(value []byte) func() error {
+				return func() error {
+					return h.Do(func() error { return os.WriteFile(name, value, 0) })
+				}
+			}
+			var before []byte
+			err := h.Do(func() (err error) {
+				before, err = os.ReadFile(name)
+				return err
+			})
+			if err == nil {
+				err = set([]byte(bufferLimits))()
+			}
+			if err != nil {
+				return nil, errors.Join(err, restore())
+			}
+			undo = append(undo, set(before))
+		}
+	}
+	return restore, nil
 }
 
 // plainTCP returns what TCP with timestamps carries over a line that loses nothing, in
