@@ -44,6 +44,9 @@ type Legacy struct {
 	rx legacyReceiver // owned by the receiver
 }
 
+// LegacyOverhead is what Overhead is for a Legacy.
+const LegacyOverhead = legacy.Overhead
+
 // LegacyConfig configures a Legacy. Of Config, Key, PasswordKey and Network must be zero.
 type LegacyConfig struct {
 	Config
@@ -125,7 +128,8 @@ func (l *Legacy) AddLink(ln link.Link, cfg LinkConfig) (LinkID, error) {
 		return 0, errors.New("mlvpn: a server has sockets: call AddSocket")
 	}
 	p := &port{cfg: cfg, link: ln, traffic: newTraffic()}
-	return p.id, l.add(p)
+	err := l.add(p)
+	return p.id, err
 }
 
 // AddSocket lets the client reach this end, which must be a server, on one link. The C
@@ -181,54 +185,6 @@ func (l *Legacy) place(now time.Time, p *port) error {
 	l.lastID++
 	p.id = l.lastID
 	return s.join(now, x, p, link.Addr{})
-}
-
-// RemoveLink takes a client's link out of use, tells the server, and closes it.
-func (l *Legacy) RemoveLink(id LinkID) error {
-	var gone *port
-	err := l.e.call(func(now time.Time) {
-		if i := l.index(id); i >= 0 {
-			gone = l.links[i]
-			l.links = slices.Delete(l.links, i, i+1)
-			l.e.sender.dismiss(now, gone)
-			l.e.receiver.box.put(func(time.Time) { delete(l.rx.ports, gone) })
-		}
-	})
-	if err == nil && gone == nil {
-		err = fmt.Errorf("mlvpn: no link with ID %d", id)
-	}
-	if gone != nil {
-		l.e.removePort(gone)
-	}
-	return err
-}
-
-// ReplaceLink puts another transport in the place of a client's link's present one, which
-// it closes. The Legacy takes ln over.
-func (l *Legacy) ReplaceLink(id LinkID, ln link.Link) error {
-	var was, is *port
-	err := l.e.call(func(now time.Time) {
-		if i := l.index(id); i >= 0 {
-			was = l.links[i]
-			is = &port{cfg: was.cfg, id: id, link: ln, traffic: was.traffic}
-			l.links[i] = is
-			l.e.sender.substitute(now, was, is)
-			l.e.receiver.box.put(func(time.Time) { l.rx.ports[is] = l.rx.ports[was]; delete(l.rx.ports, was) })
-		}
-	})
-	if err == nil && was == nil {
-		err = fmt.Errorf("mlvpn: no link with ID %d", id)
-	}
-	if err != nil {
-		ln.Close()
-		return err
-	}
-	l.e.removePort(was)
-	return l.e.addPort(is)
-}
-
-func (l *Legacy) index(id LinkID) int {
-	return slices.IndexFunc(l.links, func(p *port) bool { return p.id == id && id != 0 })
 }
 
 // arrived is told where the newest packet of a server's path came from. There is no way

@@ -57,6 +57,9 @@ func (c *Client) Traffic() []PortTraffic { return c.e.traffic() }
 // Traffic returns what each socket and listener has carried, by name.
 func (v *Server) Traffic() []PortTraffic { return v.e.traffic() }
 
+// Traffic returns what each link or socket has carried, by name.
+func (l *Legacy) Traffic() []PortTraffic { return l.e.traffic() }
+
 func (e *engine) traffic() []PortTraffic {
 	e.life.mu.Lock()
 	defer e.life.mu.Unlock()

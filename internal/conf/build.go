@@ -167,6 +167,7 @@ func (p *parser) checkGeneral(c *Config, s *section, set map[string]int) {
 	if set["mode"] == 0 {
 		p.errorf(s.line, "mode is missing in [general]: write mode = \"client\" or mode = \"server\"")
 	}
+	p.checkCompat(c, set)
 	p.checkSecrets(c, s, set)
 	if c.MTU != 0 && c.MTU < 1280 && c.IP6.IsValid() {
 		p.errorf(set["mtu"], "mtu = %d is too small for ip6: IPv6 needs 1280 or more (RFC 8200, section 5)", c.MTU)
@@ -227,7 +228,9 @@ func (p *parser) checkSecrets(c *Config, s *section, set map[string]int) {
 	case password != 0 && private != 0:
 		p.errorf(max(password, private), "password and private_key exclude each other: remove one")
 	case password != 0:
-		if c.Password != "" && len(c.Password) < minPassword {
+		if short := c.Password != "" && len(c.Password) < minPassword; short && c.Compat != "" {
+			p.warnf(password, "password has only %d characters, and compat = \"%s\" does nothing against guessing: on both ends write password = \"%s\"", len(c.Password), c.Compat, p.opts.generatePassword())
+		} else if short {
 			p.errorf(password, "password has %d characters and needs %d: on both ends write password = \"%s\"", len(c.Password), minPassword, p.opts.generatePassword())
 		} else if slices.Contains(publishedPasswords(), c.Password) {
 			p.warnf(password, "this password is printed in a manual and known to everyone: on both ends write password = \"%s\"", p.opts.generatePassword())
@@ -268,6 +271,9 @@ func (p *parser) checkLink(c *Config, l *Link, s *section, set map[string]int) {
 		p.errorf(max(set["tls_certificate"], set["tls_key"]), "tls_certificate and tls_key need each other: write both in [%s], or none", name)
 	}
 	p.checkTransport(l, name, set)
+	if c.Compat != "" && l.Transport != UDP {
+		p.errorf(set["transport"], "transport = \"%s\" in [%s] does not go with compat = \"%s\", which uses UDP: remove one", l.Transport, name, c.Compat)
+	}
 }
 
 // checkTransport warns about keys that another transport would need.

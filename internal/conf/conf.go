@@ -70,6 +70,11 @@ type Config struct {
 	// empty in key mode.
 	Password string
 
+	// Compat is CompatMLVPN1 if the other end is the C MLVPN, else empty. Then Password
+	// may be short, and ClearData says that data is not encrypted.
+	Compat    string
+	ClearData bool
+
 	// PrivateKey, when not empty, selects key mode. PeerKey is the other end's
 	// public key, PresharedKey an optional further secret. All three are passed
 	// through as written.
@@ -215,6 +220,9 @@ type Link struct {
 	LossTolerance    int
 	LatencyTolerance time.Duration
 }
+
+// CompatMLVPN1 is the protocol, version 1, of the C MLVPN.
+const CompatMLVPN1 = "mlvpn1"
 
 // A Filter says what becomes of the packets that match an expression.
 type Filter struct {

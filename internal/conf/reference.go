@@ -92,6 +92,12 @@ func generalKeys() []Key {
 		{Name: "password", Type: String, Secret: true, Needed: "unless private_key is set", Example: `"26 random letters and digits"`,
 			Doc: "The secret shared by both ends, at least 16 characters. Blanks at its ends do not count.",
 			set: func(c *Config, _ *Link, v value) { c.Password = v.text }},
+		{Name: "compat", Type: Choice, Choices: []string{CompatMLVPN1}, Example: `"mlvpn1"`,
+			Doc: "`\"mlvpn1\"` speaks the protocol of the C MLVPN, for as long as the other end is one. That protocol is not secure: it needs `compat_accept_risk = 1` as well, and the log keeps warning. Passwords may be short then. A link needs a port of its own and UDP.",
+			set: func(c *Config, _ *Link, v value) { c.Compat = v.text }},
+		{Name: "compat_accept_risk", Type: Flag, Default: "0", Example: "1",
+			Doc: "1 says that it is known what `compat` means: recorded packets can be played back, and whoever learns the password can read all that was ever sent.",
+			set: func(*Config, *Link, value) {}},
 		{Name: "private_key", Type: String, Secret: true, Example: `"ml1..."`,
 			Doc: "This end's private key, instead of a password.",
 			set: func(c *Config, _ *Link, v value) { c.PrivateKey = v.text }},
@@ -152,9 +158,9 @@ func generalKeys() []Key {
 		{Name: "latency_tolerence", Alias: "latency_tolerance", Type: Number, Unit: "ms", Default: "1000", Example: "200", amend: amendLatency,
 			Doc: "The delay above which a link is left out while another is better. 1000 or more switches this off.",
 			set: func(c *Config, _ *Link, v value) { c.LatencyTolerance = milliseconds(v) }},
-		{Name: "cleartext_data", Type: Flag, Default: "0", Example: "0", amend: amendCleartext,
-			Doc: "Ignored: data is always encrypted.",
-			set: func(*Config, *Link, value) {}},
+		{Name: "cleartext_data", Type: Flag, Default: "0", Example: "0",
+			Doc: "With `compat`, 1 leaves data unencrypted and open to forgery, which both ends must do. Otherwise it is ignored: data is always encrypted.",
+			set: func(c *Config, _ *Link, v value) { c.ClearData = v.num == 1 }},
 		{Name: "control_unix_path", Type: Path, Example: `"/run/mlvpn/mlvpn0.sock"`,
 			Doc: "A Unix socket that `mlvpn status` and programs can ask for the daemon's state. Only the daemon's user and root can use it.",
 			set: func(c *Config, _ *Link, v value) { c.ControlUnixPath = v.text }},
@@ -330,13 +336,6 @@ func amendLatency(v *value) string {
 		v.num = 0
 	}
 	return ""
-}
-
-func amendCleartext(v *value) string {
-	if v.num == 0 {
-		return ""
-	}
-	return "ignored: data is always encrypted; write cleartext_data = 0 on both ends or remove the line"
 }
 
 // Markdown writes the reference of all keys to w.

@@ -50,6 +50,13 @@ func render(c *Config) string {
 	text("control_bind_host", c.ControlBindHost)
 	number("control_bind_port", uint64(c.ControlBindPort))
 	text("state_dir", c.StateDir)
+	if c.Compat != "" {
+		text("compat", c.Compat)
+		number("compat_accept_risk", 1)
+	}
+	if c.ClearData {
+		number("cleartext_data", 1)
+	}
 	number("reorder_buffer_size", uint64(c.ReorderBuffer))
 	fmt.Fprintf(&b, "loss_tolerence = %d\n", c.LossTolerance)
 	latency(c.LatencyTolerance.Milliseconds())

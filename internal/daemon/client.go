@@ -13,7 +13,10 @@ import (
 )
 
 // newClient makes a client without links.
-func newClient(c *conf.Config, keys keyring, shared mlvpn.Config, name string) (*mlvpn.Client, error) {
+func newClient(c *conf.Config, keys keyring, shared mlvpn.Config, name string) (clientTunnel, error) {
+	if c.Compat != "" {
+		return mlvpn.NewLegacy(legacyConfig(c, shared))
+	}
 	cfg := mlvpn.ClientConfig{
 		Config:    shared,
 		Server:    keys.peer,
@@ -39,7 +42,7 @@ func clientName(name string) string {
 // clientLinks are the links of a client: a keeper for each.
 type clientLinks struct {
 	ctx    context.Context // ends the keepers
-	client *mlvpn.Client
+	client clientTunnel
 	events *events
 	tables *fib.Tables
 	log    *slog.Logger
@@ -54,7 +57,7 @@ type clientLinks struct {
 }
 
 // startClientLinks starts a keeper for each link of c.
-func startClientLinks(ctx context.Context, client *mlvpn.Client, c *conf.Config, ev *events, tables *fib.Tables, log *slog.Logger) *clientLinks {
+func startClientLinks(ctx context.Context, client clientTunnel, c *conf.Config, ev *events, tables *fib.Tables, log *slog.Logger) *clientLinks {
 	s := &clientLinks{
 		ctx: ctx, client: client, events: ev, tables: tables, log: log,
 		conf: c, keepers: make(map[string]*keeper), over: make(map[string]bool),

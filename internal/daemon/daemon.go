@@ -3,7 +3,6 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,13 +60,6 @@ const defaultMTU = 1400
 // hookGrace is how long the status command may still run when the daemon stops.
 const hookGrace = 10 * time.Second
 
-// A tunnel is either end, as mlvpn.Client and mlvpn.Server implement it.
-type tunnel interface {
-	Run(ctx context.Context) error
-	SetRules(rules []mlvpn.Rule) error
-	measured
-}
-
 // Run reads the configuration and carries packets until ctx is done, or something
 // fails for good. Everything that can be checked is checked before anything is
 // started; what was started is undone.
@@ -106,7 +98,10 @@ func Run(ctx context.Context, opts Options) error {
 		}
 		undo.add(listening.abandon)
 	}
-	mtu := cmp.Or(c.MTU, defaultMTU)
+	mtu := tunnelMTU(c)
+	if c.MTU > mtu {
+		opts.Log.Warn("the mtu is too large for the protocol of MLVPN over lines of 1500 bytes: a smaller one is used", "mtu", c.MTU, "used", mtu)
+	}
 	dev, err := tun.Open(tun.Config{Name: c.Interface, MTU: mtu, TAP: c.Device == conf.TAP})
 	if err != nil {
 		return err
@@ -185,7 +180,7 @@ func Run(ctx context.Context, opts Options) error {
 	parts := []part{restartOnly{opts.Log, now}}
 	var links links
 	if c.Mode == conf.Server {
-		server, err := mlvpn.NewServer(serverConfig(now, shared))
+		server, err := newServer(now, shared)
 		if err != nil {
 			return err
 		}
@@ -194,8 +189,8 @@ func Run(ctx context.Context, opts Options) error {
 			return err
 		}
 		t, links = server, listening
-		if len(now.clients) > 0 || c.PrivateKey != "" {
-			parts = append(parts, clientList{server, opts.Log})
+		if s, ok := server.(*mlvpn.Server); ok && (len(now.clients) > 0 || c.PrivateKey != "") {
+			parts = append(parts, clientList{s, opts.Log})
 		}
 	} else {
 		client, err := newClient(c, keys, shared, opts.Name)
@@ -262,6 +257,9 @@ type keyring struct {
 func parseKeys(c *conf.Config) (k keyring, err error) {
 	fail := func(key string, err error) (keyring, error) {
 		return keyring{}, fmt.Errorf("%s: %s in [general]: %w", c.File, key, err)
+	}
+	if c.Compat != "" {
+		return keyring{}, nil
 	}
 	if c.PrivateKey == "" {
 		if k.password, err = crypto.PasswordKey(c.Password, c.Network); err != nil {

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -56,7 +55,7 @@ func newEvents(c *conf.Config, log *slog.Logger) (*events, error) {
 		IP6Gateway: addrText(c.IP6Gateway),
 		IP4Routes:  routesText(c.IP4Routes),
 		IP6Routes:  routesText(c.IP6Routes),
-		MTU:        cmp.Or(c.MTU, defaultMTU),
+		MTU:        tunnelMTU(c),
 		Log:        log,
 	}
 	var err error

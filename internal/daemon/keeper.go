@@ -28,7 +28,7 @@ type goal struct {
 // old socket. It follows a configuration that changes; a link that is to go another way
 // goes the old one until the new one is open.
 type keeper struct {
-	client  *mlvpn.Client
+	client  clientTunnel
 	log     *slog.Logger
 	down    <-chan bool   // told when the link goes down (true) or up
 	news    chan struct{} // capacity 1: goal has changed
@@ -55,7 +55,7 @@ const (
 	reopenDown   = 5 * time.Second
 )
 
-func newKeeper(client *mlvpn.Client, want goal, down <-chan bool, log *slog.Logger) *keeper {
+func newKeeper(client clientTunnel, want goal, down <-chan bool, log *slog.Logger) *keeper {
 	return &keeper{client: client, log: log, down: down, news: make(chan struct{}, 1), goal: want}
 }
 

@@ -64,9 +64,11 @@ func newRig(t *testing.T, serverText, clientText string) *rig {
 	if r.events, err = newEvents(cs.conf, discard); err != nil {
 		t.Fatal(err)
 	}
-	if r.mclient, err = newClient(cs.conf, keys, mlvpn.Config{Device: r.cdev, PasswordKey: keys.password, OnEvent: r.events.handle}, "rig"); err != nil {
+	client, err := newClient(cs.conf, keys, mlvpn.Config{Device: r.cdev, PasswordKey: keys.password, OnEvent: r.events.handle}, "rig")
+	if err != nil {
 		t.Fatal(err)
 	}
+	r.mclient = client.(*mlvpn.Client)
 	ctx, cancel := context.WithCancel(context.Background())
 	clinks := startClientLinks(ctx, r.mclient, cs.conf, r.events, new(fib.Tables), discard)
 	r.server = &reloader{opts: Options{Log: discard}, now: ss, parts: []part{slinks}}

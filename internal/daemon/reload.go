@@ -157,6 +157,7 @@ func (r restartOnly) prepare(_, new *settings) (func() string, func(), error) {
 	}{
 		{"interface_name", a.Interface == b.Interface},
 		{"tuntap", a.Device == b.Device},
+		{"compat, its password or cleartext_data", a.Compat == b.Compat && a.ClearData == b.ClearData && (a.Compat == "" || a.Password == b.Password)},
 		{"password or private_key", r.started.keys.password == new.keys.password && r.started.keys.private == new.keys.private},
 		{"peer_key or preshared_key", b.Mode == conf.Server || r.started.keys == new.keys},
 		{"network", a.Network == b.Network},

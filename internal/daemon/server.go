@@ -16,7 +16,7 @@ import (
 
 // serverLinks are the links of a server: where those of the clients arrive.
 type serverLinks struct {
-	server *mlvpn.Server // set by begin
+	server serverTunnel // set by begin
 	tables *fib.Tables
 	log    *slog.Logger
 
@@ -59,7 +59,7 @@ func (s *serverLinks) abandon() {
 }
 
 // begin hands the ports to the server.
-func (s *serverLinks) begin(server *mlvpn.Server) error {
+func (s *serverLinks) begin(server serverTunnel) error {
 	s.server = server
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -173,7 +173,7 @@ func (m *monitor) document() *status.Document {
 	}
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
-		d.Sessions = append(d.Sessions, status.Session{Peer: s.Peer, Up: s.Up, Cipher: s.Cipher, Queued: s.Queued})
+		d.Sessions = append(d.Sessions, status.Session{Peer: s.Peer, Up: s.Up, Cipher: s.Cipher, Legacy: s.Legacy, Queued: s.Queued})
 	}
 	for i := range m.conf.Links {
 		d.Tunnels = append(d.Tunnels, m.tunnelsLocked(&m.conf.Links[i], &st, traffic)...)

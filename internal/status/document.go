@@ -97,6 +97,7 @@ type Session struct {
 	Peer   string `json:"peer"`
 	Up     bool   `json:"up"`
 	Cipher string `json:"cipher"`
+	Legacy bool   `json:"legacy,omitempty"` // it speaks the protocol of the C MLVPN
 	Queued int    `json:"queued"` // packets
 }
 

@@ -71,6 +71,13 @@ func WriteMetrics(w io.Writer, d *Document) error {
 		}
 		fmt.Fprintf(&b, "mlvpn_session_up{peer=%s} %s\n", label(s.Peer), number(up))
 	}
+	legacy := 0
+	for _, s := range d.Sessions {
+		if s.Legacy {
+			legacy++
+		}
+	}
+	single("mlvpn_legacy_peers", "gauge", "Peers that speak the protocol of the C MLVPN, which is not secure: see compat.", float64(legacy))
 	for _, f := range linkFamilies() {
 		head(f.name, f.kind, f.help)
 		for i := range d.Tunnels {

@@ -82,6 +82,15 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	checkFormat(t, text)
+	if !strings.Contains(text, "mlvpn_legacy_peers 0\n") {
+		t.Error("no legacy peers are not counted")
+	}
+	old := sample()
+	old.Sessions[0].Legacy = true
+	b.Reset()
+	if err := WriteMetrics(&b, old); err != nil || !strings.Contains(b.String(), "mlvpn_legacy_peers 1\n") {
+		t.Errorf("a legacy peer is not counted, error %v", err)
+	}
 }
 
 // checkFormat checks what Prometheus insists on: each family once, with its help and its
