@@ -98,7 +98,7 @@ type Session struct {
 	Up     bool   `json:"up"`
 	Cipher string `json:"cipher"`
 	Legacy bool   `json:"legacy,omitempty"` // it speaks the protocol of the C MLVPN
-	Queued int    `json:"queued"` // packets
+	Queued int    `json:"queued"`           // packets
 }
 
 // mark is MLVPN's sign for the state of a link in the title of its process.
