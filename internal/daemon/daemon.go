@@ -114,7 +114,8 @@ func Run(ctx context.Context, opts Options) error {
 		n := interfaceConfig(c, mtu)
 		// A device that was there before keeps what it is given.
 		defer func() {
-			if err := netif.Deconfigure(n); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			err := netif.Deconfigure(n)
+			if err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, os.ErrPermission) {
 				opts.Log.Warn("the interface keeps its addresses", "err", err)
 			}
 		}()
@@ -143,10 +144,9 @@ func Run(ctx context.Context, opts Options) error {
 		}
 		root = remote
 		defer root.close()
-		if err := privdrop.Drop(opts.User); err != nil {
+		if err := dropPrivileges(c, opts); err != nil {
 			return err
 		}
-		opts.Log.Info("running without privileges", "user", opts.User)
 	}
 
 	shared := mlvpn.Config{

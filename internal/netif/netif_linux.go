@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // Configure sets the interface's MTU, brings it up, and adds addresses and routes. It
-// may be repeated: what is there already stays. It does not remove what is not in c,
+// may be repeated: what is there already stays, and needs no privilege. It does not remove what is not in c,
 // and never touches a route of another interface; a network that has such a route of
 // the same metric is an error. When Configure fails half way, Deconfigure undoes it.
 func Configure(c Config) error {
@@ -27,11 +28,11 @@ func Configure(c Config) error {
 			return err
 		}
 	}
-	if err := netlink.LinkSetUp(link); err != nil {
+	if err := netlink.LinkSetUp(link); err != nil && !(errors.Is(err, unix.EPERM) && link.Attrs().Flags&net.FlagUp != 0) {
 		return fmt.Errorf("bring interface %s up: %w", c.Name, explain(err))
 	}
 	for _, a := range c.Addrs {
-		if err := netlink.AddrReplace(link, c.addr(a)); err != nil {
+		if err := netlink.AddrReplace(link, c.addr(a)); err != nil && !(errors.Is(err, unix.EPERM) && hasAddr(link, a)) {
 			return fmt.Errorf("add address %v to interface %s: %w", a, c.Name, explain(err))
 		}
 	}
@@ -41,6 +42,19 @@ func Configure(c Config) error {
 		}
 	}
 	return nil
+}
+
+// hasAddr reports whether the interface has the address already.
+func hasAddr(link netlink.Link, a netip.Prefix) bool {
+	addrs, err := netlink.AddrList(link, family(a.Addr()))
+	return err == nil && slices.ContainsFunc(addrs, func(x netlink.Addr) bool { return x.IPNet.String() == ipNet(a).String() })
+}
+
+func family(a netip.Addr) int {
+	if a.Is6() {
+		return netlink.FAMILY_V6
+	}
+	return netlink.FAMILY_V4
 }
 
 // SetMTU sets the MTU of the interface, in bytes.
@@ -53,6 +67,9 @@ func SetMTU(name string, mtu int) error {
 }
 
 func setMTU(link netlink.Link, name string, mtu int) error {
+	if link.Attrs().MTU == mtu {
+		return nil
+	}
 	if err := netlink.LinkSetMTU(link, mtu); err != nil {
 		return fmt.Errorf("set MTU of interface %s to %d: %w", name, mtu, explain(err))
 	}
@@ -127,14 +144,16 @@ func (c *Config) route(link netlink.Link, dst netip.Prefix) *netlink.Route {
 func (c *Config) addRoute(link netlink.Link, dst netip.Prefix) error {
 	route := c.route(link, dst)
 	err := netlink.RouteAdd(route)
-	if errors.Is(err, unix.EEXIST) {
-		family := netlink.FAMILY_V4
-		if dst.Addr().Is6() {
-			family = netlink.FAMILY_V6
-		}
-		own, lerr := netlink.RouteListFiltered(family, route, netlink.RT_FILTER_DST|netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
+	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EPERM) {
+		own, lerr := netlink.RouteListFiltered(family(dst.Addr()), route, netlink.RT_FILTER_DST|netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
 		if lerr != nil {
 			return fmt.Errorf("look for route %v of interface %s: %w", dst, c.Name, lerr)
+		}
+		if errors.Is(err, unix.EPERM) {
+			if len(own) > 0 {
+				return nil
+			}
+			return fmt.Errorf("add route %v to interface %s: %w", dst, c.Name, explain(err))
 		}
 		if len(own) == 0 {
 			return fmt.Errorf("add route %v to interface %s: another interface has a route to it: remove that one or leave this one out: %w", dst, c.Name, err)

@@ -245,11 +245,22 @@ func testErrors(t *testing.T) {
 	if err := Deconfigure(Config{Name: "none0", Routes: pfx("10.0.0.0/8")}); err != nil {
 		t.Errorf("undo on an interface that is gone: %v", err)
 	}
+	addTUN(t, "ml1")
+	has := Config{Name: "ml0", MTU: 1400, Addrs: pfx("10.0.0.1/24"), Routes: pfx("192.168.7.0/24")}
+	if err := Configure(has); err != nil {
+		t.Error(err)
+	}
 	// Adding needs a capability, which this thread gives up.
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
 	if err := unix.Capset(&hdr, &none[0]); err != nil {
 		t.Errorf("give up capabilities: %v", err)
 	}
-	wantError(t, Configure(Config{Name: "ml0"}), "bring interface ml0 up", "CAP_NET_ADMIN")
+	wantError(t, Configure(Config{Name: "ml1"}), "bring interface ml1 up", "CAP_NET_ADMIN")
+	if err := Configure(has); err != nil {
+		t.Errorf("what is there already is asked for: %v", err)
+	}
+	for _, lacks := range []Config{{Name: "ml0", MTU: 1401}, {Name: "ml0", Addrs: pfx("10.0.0.2/24")}, {Name: "ml0", Routes: pfx("192.168.8.0/24")}} {
+		wantError(t, Configure(lacks), "ml0", "CAP_NET_ADMIN")
+	}
 }
