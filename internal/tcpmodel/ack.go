@@ -27,10 +27,13 @@ func (s *Sender) acknowledge(seg *Segment) {
 	b := &s.board
 	ack := unwrap(1+b.una*uint64(s.mss), seg.Ack)
 	una := (ack - 1) / uint64(s.mss)
-	if una > b.nxt {
-		return // acknowledges what was never sent
+	if una > b.nxt || s.overtaken(ack, seg) {
+		return // acknowledges what was never sent, or is too old to be trusted
 	}
-	s.tsEcho, s.lastEcho = seg.TSVal, seg.TSEcr
+	if int32(seg.TSVal-s.tsEcho) >= 0 {
+		s.tsEcho = seg.TSVal
+	}
+	s.lastEcho = seg.TSEcr
 	r := ackResult{priorUna: b.una, lowest: none, firstAcked: -1, lastAcked: -1, firstSacked: -1, lastSacked: -1, echo: seg.TSEcr, priorHighest: b.highest()}
 	delivered, lostBefore := s.rate.delivered, b.lostTotal
 	s.rate.current = rateSample{priorInFlight: b.inFlight(), rtt: -1}
@@ -38,17 +41,24 @@ func (s *Sender) acknowledge(seg *Segment) {
 	wasFlight := b.packetsOut() > 0
 
 	if una < b.una {
-		// Overtaken by a later acknowledgement: only its SACK blocks can be news.
-		s.takeBlocks(seg, ack, &r)
-	} else {
-		s.window = max(s.window, ack+uint64(seg.Window))
-		r.advanced = una > b.una
-		if r.advanced {
-			s.timeouts = 0
+		// Overtaken by a later acknowledgement: only its SACK blocks can be news, and
+		// Linux takes no sample from it.
+		if seg.NumBlocks > 0 {
+			s.takeBlocks(seg, ack, &r)
+			s.alert(&r)
 		}
-		s.takeBlocks(seg, ack, &r)
-		s.advance(una, &r)
+		return
 	}
+	if una > b.una || seg.Window > s.windowSize {
+		s.windowSize = seg.Window
+	}
+	s.window = max(s.window, ack+uint64(seg.Window))
+	r.advanced = una > b.una
+	if r.advanced {
+		s.timeouts = 0
+	}
+	s.takeBlocks(seg, ack, &r)
+	s.advance(una, &r)
 	if !wasFlight {
 		if r.duplicate {
 			s.alert(&r)
@@ -60,7 +70,7 @@ func (s *Sender) acknowledge(seg *Segment) {
 		s.rack.reordered(r.lowest, r.priorHighest)
 	}
 	s.rack.adapt(&s.rate)
-	if s.probeEnd != 0 && una >= r.priorUna {
+	if s.probeEnd != 0 {
 		s.endProbe(una, r.duplicate)
 	}
 	if r.dataSacked || r.duplicate || s.state != stateOpen || !r.dataAcked && !r.retransAcked {
@@ -77,6 +87,17 @@ func (s *Sender) acknowledge(seg *Segment) {
 		s.finished = s.now
 		s.timer = timerOff
 	}
+}
+
+// overtaken reports whether Linux drops an acknowledgement because its timestamp is older
+// than another's (PAWS; RFC 7323, section 5): all but a plain duplicate, not much older.
+func (s *Sender) overtaken(ack uint64, seg *Segment) bool {
+	age := int32(s.tsEcho - seg.TSVal)
+	if age <= pawsSlack {
+		return false
+	}
+	duplicate := (ack-1)/uint64(s.mss) == s.board.una && seg.Window <= s.windowSize
+	return !duplicate || time.Duration(age)*time.Millisecond > s.rto.timeout()*6/5
 }
 
 // takeBlocks processes the SACK blocks.

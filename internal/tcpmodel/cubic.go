@@ -31,13 +31,13 @@ type cubic struct {
 
 	epoch    time.Duration // start of the current growth, if inEpoch
 	inEpoch  bool
-	lastMax  float64 // window before the last reduction; 0 is none
-	origin   float64 // window at the inflection point
+	lastMax  int     // window before the last reduction; 0 is none
+	origin   int     // window at the inflection point
 	k        float64 // seconds from epoch to the inflection point
-	friendly float64 // estimate of Reno's window
-	ackCount float64
-	perAck   float64 // acknowledged segments for each segment of growth
-	pendingN float64 // acknowledged segments not yet turned into growth
+	friendly int     // estimate of Reno's window
+	ackCount int     // acknowledged segments since that grew
+	perAck   int     // acknowledged segments for each segment of growth
+	pending  int     // acknowledged segments not yet turned into growth
 	lastCwnd int
 	lastTime time.Duration
 	minRTT   time.Duration
@@ -52,10 +52,10 @@ func (c *cubic) forget() {
 func (c *cubic) ssthresh(s *Sender) int {
 	c.inEpoch = false
 	w := float64(s.cwnd)
-	if w < c.lastMax {
-		c.lastMax = w * (1 + cubicBeta) / 2 // fast convergence (section 4.7)
+	if s.cwnd < c.lastMax {
+		c.lastMax = int(w * (1 + cubicBeta) / 2) // fast convergence (section 4.7)
 	} else {
-		c.lastMax = w
+		c.lastMax = s.cwnd
 	}
 	return max(int(w*cubicBeta), 2)
 }
@@ -109,47 +109,62 @@ func (c *cubic) grow(s *Sender, now time.Duration, acked int) {
 		}
 	}
 	c.update(s, now, acked)
-	c.pendingN += float64(acked)
-	if grown := math.Floor(c.pendingN / c.perAck); grown > 0 {
-		c.pendingN -= grown * c.perAck
-		s.cwnd += int(grown)
+	c.spend(s, acked)
+}
+
+// spend turns acknowledged segments into growth (Linux's tcp_cong_avoid_ai).
+func (c *cubic) spend(s *Sender, acked int) {
+	if c.pending >= c.perAck {
+		c.pending = 0 // gathered when growth was dearer
+		s.cwnd++
+	}
+	c.pending += acked
+	if grown := c.pending / c.perAck; grown > 0 {
+		c.pending -= grown * c.perAck
+		s.cwnd += grown
 	}
 }
 
-// update computes how many acknowledged segments make the window grow by one
-// (section 4.2 to 4.5).
+// update computes how many acknowledged segments make the window grow by one (section
+// 4.2 to 4.5). Windows are integers as in Linux, which makes small ones grow slower.
 func (c *cubic) update(s *Sender, now time.Duration, acked int) {
-	c.ackCount += float64(acked)
+	c.ackCount += acked
 	if c.lastCwnd == s.cwnd && c.inEpoch && now-c.lastTime <= time.Second/32 {
 		return
 	}
 	c.lastCwnd, c.lastTime = s.cwnd, now
-	cwnd := float64(s.cwnd)
 	if !c.inEpoch {
 		c.inEpoch, c.epoch = true, now
-		c.ackCount = float64(acked)
-		c.friendly = cwnd
-		if c.lastMax <= cwnd {
-			c.k, c.origin = 0, cwnd
+		c.ackCount = acked
+		c.friendly = s.cwnd
+		if c.lastMax <= s.cwnd {
+			c.k, c.origin = 0, s.cwnd
 		} else {
-			c.k, c.origin = math.Cbrt((c.lastMax-cwnd)/cubicC), c.lastMax
+			c.k, c.origin = math.Cbrt(float64(c.lastMax-s.cwnd)/cubicC), c.lastMax
 		}
 	}
 	t := (now - c.epoch + c.minRTT).Seconds() - c.k
-	target := c.origin + cubicC*t*t*t
-	if target > cwnd {
-		c.perAck = cwnd / (target - cwnd)
+	target := c.origin + int(cubicC*t*t*t)
+	if target > s.cwnd {
+		c.perAck = s.cwnd / (target - s.cwnd)
 	} else {
-		c.perAck = 100 * cwnd
+		c.perAck = 100 * s.cwnd
 	}
 	if c.lastMax == 0 {
 		c.perAck = min(c.perAck, 20)
 	}
-	// Reno grows by alpha segments in a window's acknowledgements.
-	c.friendly += c.ackCount * cubicAlpha / cwnd
-	c.ackCount = 0
+	c.followReno(s.cwnd)
+	c.perAck = max(c.perAck, 2)
+}
+
+// followReno keeps the window from being smaller than Reno's would be (section 4.3).
+func (c *cubic) followReno(cwnd int) {
+	perSegment := int(float64(cwnd) / cubicAlpha)
+	for c.ackCount > perSegment {
+		c.ackCount -= perSegment
+		c.friendly++
+	}
 	if c.friendly > cwnd {
 		c.perAck = min(c.perAck, cwnd/(c.friendly-cwnd))
 	}
-	c.perAck = max(c.perAck, 2)
 }

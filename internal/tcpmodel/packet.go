@@ -11,8 +11,8 @@ const (
 	headerTCP  = 20
 	protoTCP   = 6
 
-	// windowShift is the window scale that both ends use: windows up to 1 GiB.
-	windowShift = 14
+	// windowShift is the window scale that both ends use: windows up to 64 MiB.
+	windowShift = 10
 
 	optionEnd       = 0
 	optionNop       = 1

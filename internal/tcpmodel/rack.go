@@ -48,6 +48,16 @@ func (k *rack) reordered(low, high uint64) {
 	k.seen = true
 }
 
+const (
+	// timerMin is what Linux adds to short timers (TCP_TIMEOUT_MIN_US).
+	timerMin = 2 * time.Millisecond
+	// tick is the resolution of its timers at 250 Hz, the usual configuration.
+	tick = 4 * time.Millisecond
+)
+
+// onTick returns the next tick at or after t.
+func onTick(t time.Duration) time.Duration { return (t + tick - 1) / tick * tick }
+
 // adapt adjusts the reordering window to the DSACKs (RFC 8985, section 6.2, step 4).
 func (k *rack) adapt(r *rateSampler) {
 	c := &r.current
@@ -87,7 +97,7 @@ func (s *Sender) findLost() (lostRetrans, armed bool) {
 	before := s.board.retransOut
 	wait := s.detectLoss()
 	if wait > 0 {
-		s.timer, s.timerAt = timerReorder, s.now+wait
+		s.timer, s.timerAt = timerReorder, onTick(s.now+wait+timerMin)
 	}
 	return s.board.retransOut < before, wait > 0
 }
@@ -125,7 +135,7 @@ func (s *Sender) reorderTimeout() {
 			}
 		}
 	}
-	if s.timer == timerOff {
+	if s.timer == timerReorder {
 		s.armRTO()
 	}
 }
@@ -144,7 +154,7 @@ func (s *Sender) scheduleProbe(advancing bool) bool {
 	if out == 1 {
 		wait += minRTO // the acknowledgement may be delayed
 	} else {
-		wait += 2 * time.Millisecond
+		wait += timerMin
 	}
 	limit := s.rto.timeout()
 	if !advancing {
@@ -161,6 +171,7 @@ func (s *Sender) scheduleProbe(advancing bool) bool {
 func (s *Sender) probe(emit func(*Segment)) {
 	b := &s.board
 	if b.packetsOut() == 0 {
+		s.timer = timerOff
 		return
 	}
 	s.stats.Probes++

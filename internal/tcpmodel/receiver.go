@@ -15,6 +15,7 @@ const (
 	compressedDelay = time.Millisecond      // net.ipv4.tcp_comp_sack_delay_ns
 	dupThreshold    = 3                     // TCP_FASTRETRANS_THRESH
 	initialWindow   = 65535
+	pawsSlack       = 1 // milliseconds: TCP_PAWS_WINDOW
 )
 
 // ReceiverConfig configures a Receiver. The zero value is usable.
@@ -58,6 +59,7 @@ type Receiver struct {
 	dups      int           // acknowledgements for the same gap
 
 	window rightSizing
+	out    Segment // the one that emit borrows
 	stats  ReceiverStats
 }
 
@@ -67,6 +69,7 @@ type ReceiverStats struct {
 	Segments   uint64 // with payload
 	OutOfOrder uint64 // segments that did not begin where the receiver waited
 	Duplicates uint64 // segments of which nothing was new
+	Old        uint64 // segments dropped for their timestamp
 	Acks       uint64 // sent
 }
 
@@ -121,6 +124,10 @@ func (r *Receiver) Input(now time.Duration, s *Segment) {
 	r.window.measure(time.Duration(int32(stamp(now)-s.TSEcr)) * time.Millisecond)
 	left := unwrap(r.next, s.Seq)
 	right := left + uint64(s.Len)
+	if int32(r.tsRecent-s.TSVal) > pawsSlack {
+		r.takeOld(left, right)
+		return
+	}
 	if left <= r.acked && int32(s.TSVal-r.tsRecent) >= 0 {
 		r.tsRecent = s.TSVal // RFC 7323, section 4.3
 	}
@@ -132,6 +139,18 @@ func (r *Receiver) Input(now time.Duration, s *Segment) {
 	default:
 		r.takeOutOfOrder(now, left, right)
 	}
+}
+
+// takeOld drops a segment with a timestamp older than that of another which was in order,
+// even if it is new data (PAWS; RFC 7323, section 5.3). So it ends when a retransmission
+// overtakes the originals of several holes.
+func (r *Receiver) takeOld(left, right uint64) {
+	r.stats.Old++
+	if left < r.next {
+		r.duplicate = span{left, right}
+		r.quick = maxQuickAcks
+	}
+	r.immediate++
 }
 
 func (r *Receiver) takeDuplicate(left, right uint64) {
@@ -219,8 +238,8 @@ func (r *Receiver) Poll(now time.Duration, emit func(*Segment)) {
 		r.immediate = max(r.immediate, 1)
 	}
 	for ; r.immediate > 0; r.immediate-- {
-		s := r.acknowledgement(now)
-		emit(&s)
+		r.out = r.acknowledgement(now)
+		emit(&r.out)
 	}
 }
 

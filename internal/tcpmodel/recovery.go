@@ -44,6 +44,7 @@ func (s *Sender) alert(r *ackResult) {
 	switch s.state {
 	case stateRecovery:
 		if r.advanced && s.undoPartial(r) {
+			s.sendNew = true
 			return
 		}
 		if s.undoByDuplicates() {
@@ -235,6 +236,7 @@ func (s *Sender) undoPartial(r *ackResult) bool {
 func (s *Sender) timeout() {
 	b := &s.board
 	if b.packetsOut() == 0 {
+		s.timer = timerOff
 		return
 	}
 	s.stats.Timeouts++

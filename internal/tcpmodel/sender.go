@@ -75,6 +75,8 @@ type Sender struct {
 	rack   rack
 	window uint64 // sequence number up to which the receiver takes data
 
+	windowSize int // bytes, as last announced
+
 	cwnd, ssthresh int
 	state          caState
 	highSeq        uint64 // segment number that ends the state
@@ -83,7 +85,7 @@ type Sender struct {
 	probeEnd       uint64 // tail loss probe: nxt when it was sent; 0 is none
 	probeResent    bool
 	frto           bool // a timeout that may prove spurious (RFC 5682)
-	sendNew        bool // F-RTO: new data first
+	sendNew        bool // new data first, in the next Poll
 	timeouts       int
 	maxOut         int // most segments out in the last window
 	maxOutEnd      uint64
@@ -93,9 +95,10 @@ type Sender struct {
 	timerAt  time.Duration
 	paceAt   time.Duration // no segment before this
 	lastSent time.Duration
-	tsEcho   uint32 // the receiver's timestamp
+	tsEcho   uint32 // the receiver's latest timestamp
 	lastEcho uint32 // our timestamp, as the last acknowledgement echoed it
 
+	out   Segment // the one that emit borrows
 	stats SenderStats
 }
 
@@ -181,7 +184,8 @@ func (s *Sender) pollHandshake(emit func(*Segment)) {
 	s.timerAt = s.now + initialRTO<<min(s.synSent, 6)
 	s.synSent++
 	s.stats.Segments++
-	emit(&Segment{Flags: FlagSYN, MSS: s.mss + timesSize, Window: initialWindow, TSVal: stamp(s.now)})
+	s.out = Segment{Flags: FlagSYN, MSS: s.mss + timesSize, Window: initialWindow, TSVal: stamp(s.now)}
+	emit(&s.out)
 }
 
 // Input takes a segment from the receiver. Call Poll next.
@@ -204,6 +208,7 @@ func (s *Sender) establish(seg *Segment) {
 		s.mss = full
 	}
 	s.window = 1 + uint64(seg.Window)
+	s.windowSize = seg.Window
 	s.tsEcho = seg.TSVal
 	if s.synSent == 1 {
 		rtt := s.now - (s.timerAt - initialRTO)
@@ -254,6 +259,7 @@ func (s *Sender) transmit(emit func(*Segment)) {
 			s.pace(rate, n)
 		}
 	}
+	s.sendNew = false
 	if sent > 0 {
 		s.noteWindowUse()
 	}
@@ -279,7 +285,6 @@ func (s *Sender) transmitOne(emit func(*Segment)) bool {
 		s.retransmit(n, emit)
 		return true
 	}
-	s.sendNew = false
 	if !s.mayBeNew() {
 		if s.board.nxt >= s.limit && s.board.lostOut == 0 {
 			s.rate.limitedTo = max(s.rate.delivered+uint64(s.board.inFlight()), 1)
@@ -330,7 +335,7 @@ func (s *Sender) send(n uint64, emit func(*Segment)) {
 	s.lastSent = s.now
 	s.prr.out++
 	s.stats.Segments++
-	emit(&Segment{
+	s.out = Segment{
 		Flags: FlagACK,
 		Seq:   uint32(1 + n*uint64(s.mss)),
 		Ack:   1,
@@ -339,7 +344,8 @@ func (s *Sender) send(n uint64, emit func(*Segment)) {
 		Window: initialWindow,
 		TSVal:  stamp(s.now),
 		TSEcr:  s.tsEcho,
-	})
+	}
+	emit(&s.out)
 }
 
 // noteWindowUse remembers whether the window held the sender back, because an unused
@@ -361,21 +367,23 @@ func (s *Sender) cwndLimited() bool {
 	return s.cwnd < s.ssthresh && s.cwnd < 2*s.maxOut
 }
 
-// armRTO sets the timer to the retransmission timeout of the first segment.
+// armRTO sets the timer to the retransmission timeout: from now on, or from when the first
+// segment was sent if the timer was for something else in between (Linux's tcp_rearm_rto).
 func (s *Sender) armRTO() {
 	if s.board.packetsOut() == 0 {
 		s.timer = timerOff
 		return
 	}
-	s.timer = timerRTO
-	s.timerAt = max(s.now, s.board.at(s.board.una).sentAt+s.rto.timeout())
+	at := s.now + s.rto.timeout()
+	if s.timer == timerProbe || s.timer == timerReorder {
+		at = max(s.now+tick, s.board.at(s.board.una).sentAt+s.rto.timeout())
+	}
+	s.timer, s.timerAt = timerRTO, at
 }
 
 // fire does what the timer is for.
 func (s *Sender) fire(emit func(*Segment)) {
-	kind := s.timer
-	s.timer = timerOff
-	switch kind {
+	switch s.timer {
 	case timerProbe:
 		s.probe(emit)
 	case timerReorder:
