@@ -137,6 +137,7 @@ var rules = []rule{
 	// The simulation of tunnels under models of TCP.
 	{dir: "internal/tcpmodel"},
 	{dir: "internal/simnet", ours: []string{"internal/tcpmodel", "link/linksim"}},
+	{dir: "internal/simnet/suite", ours: []string{"internal/simnet", "internal/tcpmodel", "internal/bench/profile", "link/linksim"}},
 
 	// Examples show what a stranger can do.
 	{dir: "examples/...", ours: public, third: []string{xnet, xsys}, tests: []string{goleak}},

@@ -24,8 +24,6 @@ type host struct {
 	flows []endpoint
 	ping  pinger
 	next  time.Duration // when it has something to do
-	dirty bool          // it has, now
-	buf   []byte
 	err   error
 }
 
@@ -39,7 +37,7 @@ type endpoint interface {
 }
 
 func newHost(c Config, side int) *host {
-	h := &host{side: side, ping: newPinger(c, side), buf: make([]byte, 0, 2048)}
+	h := &host{side: side, ping: newPinger(c, side)}
 	mtu := c.Tunnel.MTU
 	if mtu == 0 {
 		mtu = DefaultMTU
@@ -67,7 +65,6 @@ func newHost(c Config, side int) *host {
 
 // deliver takes a packet out of the tunnel.
 func (h *host) deliver(now time.Duration, pkt []byte) {
-	h.dirty = true
 	h.next = now
 	if h.err == nil {
 		h.err = h.dispatch(now, pkt)
@@ -91,13 +88,9 @@ func (h *host) dispatch(now time.Duration, pkt []byte) error {
 	return nil
 }
 
-// work does what is due, and reports whether it gave packets to the end.
-func (h *host) work(now time.Duration, e End) (sent bool) {
-	emit := func(pkt []byte) {
-		sent = true
-		e.Ingress(epoch.Add(now), pkt)
-	}
-	h.dirty = false
+// work does what is due.
+func (h *host) work(now time.Duration, n *Network) {
+	emit := func(pkt []byte) { n.Ingress(now, h.side, pkt) }
 	h.ping.poll(now, emit)
 	for _, f := range h.flows {
 		if f.next() <= now {
@@ -105,7 +98,6 @@ func (h *host) work(now time.Duration, e End) (sent bool) {
 		}
 	}
 	h.schedule()
-	return sent
 }
 
 func (h *host) schedule() {
@@ -120,7 +112,7 @@ type tcpSender struct {
 	*tcpmodel.Sender
 	start         time.Duration
 	started       bool
-	fed           bool // Input was called since the last poll
+	inbox         []tcpmodel.Segment
 	local, remote netip.AddrPort
 	buf           []byte
 }
@@ -138,13 +130,18 @@ func newTCPSender(c Config, f Flow, i, mtu int, local, remote netip.AddrPort) *t
 	}
 }
 
-func (t *tcpSender) input(now time.Duration, pkt []byte) error {
-	_, _, seg, err := tcpmodel.ParsePacket(pkt)
-	if err == nil {
-		t.Input(now, &seg)
-		t.fed = true
-	}
+func (t *tcpSender) input(_ time.Duration, pkt []byte) (err error) {
+	t.inbox, err = appendSegment(t.inbox, pkt)
 	return err
+}
+
+// appendSegment queues a segment: it is worked off in poll, when packets may be sent.
+func appendSegment(inbox []tcpmodel.Segment, pkt []byte) ([]tcpmodel.Segment, error) {
+	_, _, seg, err := tcpmodel.ParsePacket(pkt)
+	if err != nil {
+		return inbox, err
+	}
+	return append(inbox, seg), nil
 }
 
 func (t *tcpSender) poll(now time.Duration, emit func(pkt []byte)) {
@@ -152,18 +149,23 @@ func (t *tcpSender) poll(now time.Duration, emit func(pkt []byte)) {
 		t.started = true
 		t.Connect(now)
 	}
-	t.fed = false
-	t.Poll(now, func(s *tcpmodel.Segment) {
+	send := func(s *tcpmodel.Segment) {
 		t.buf = tcpmodel.AppendPacket(t.buf[:0], t.local, t.remote, s)
 		emit(t.buf)
-	})
+	}
+	for i := range t.inbox {
+		t.Input(now, &t.inbox[i])
+		t.Poll(now, send) // each acknowledgement clocks out its own
+	}
+	t.inbox = t.inbox[:0]
+	t.Poll(now, send)
 }
 
 func (t *tcpSender) next() time.Duration {
 	switch {
 	case !t.started:
 		return t.start
-	case t.fed:
+	case len(t.inbox) > 0:
 		return 0
 	}
 	return t.Next()
@@ -173,6 +175,7 @@ func (t *tcpSender) next() time.Duration {
 type tcpReceiver struct {
 	*tcpmodel.Receiver
 	log           arrivalLog
+	inbox         []tcpmodel.Segment
 	local, remote netip.AddrPort
 	buf           []byte
 }
@@ -185,22 +188,29 @@ func newTCPReceiver(c Config, mtu int, local, remote netip.AddrPort) *tcpReceive
 	}
 }
 
-func (t *tcpReceiver) input(now time.Duration, pkt []byte) error {
-	_, _, seg, err := tcpmodel.ParsePacket(pkt)
-	if err != nil {
-		return err
-	}
-	before := t.Stats().Bytes
-	t.Input(now, &seg)
-	t.log.note(now, t.Stats().Bytes-before)
-	return nil
+func (t *tcpReceiver) input(_ time.Duration, pkt []byte) (err error) {
+	t.inbox, err = appendSegment(t.inbox, pkt)
+	return err
 }
 
 func (t *tcpReceiver) poll(now time.Duration, emit func(pkt []byte)) {
-	t.Poll(now, func(s *tcpmodel.Segment) {
+	send := func(s *tcpmodel.Segment) {
 		t.buf = tcpmodel.AppendPacket(t.buf[:0], t.local, t.remote, s)
 		emit(t.buf)
-	})
+	}
+	before := t.Stats().Bytes
+	for i := range t.inbox {
+		t.Input(now, &t.inbox[i])
+		t.Poll(now, send)
+	}
+	t.inbox = t.inbox[:0]
+	t.Poll(now, send)
+	t.log.note(now, t.Stats().Bytes-before)
 }
 
-func (t *tcpReceiver) next() time.Duration { return t.Next() }
+func (t *tcpReceiver) next() time.Duration {
+	if len(t.inbox) > 0 {
+		return 0
+	}
+	return t.Next()
+}

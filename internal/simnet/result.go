@@ -54,7 +54,7 @@ type Latency struct {
 type LineResult struct{ Down, Up linksim.Stats }
 
 func (r *run) result() *Result {
-	res := &Result{Polls: r.polls, Datagrams: r.events}
+	res := &Result{Lines: r.network.Lines(), Polls: r.network.polls, Datagrams: r.network.datagrams}
 	for i, f := range r.config.Flows {
 		fr := r.flowResult(i, f)
 		if f.Direction == Down {
@@ -69,9 +69,6 @@ func (r *run) result() *Result {
 	}
 	p := &r.hosts[Client].ping
 	res.Ping = summarize(p.rtts, p.measured-len(p.rtts))
-	for i := range r.config.Profile.Lines {
-		res.Lines = append(res.Lines, LineResult{Down: r.wires[Down][i].stats, Up: r.wires[Up][i].stats})
-	}
 	return res
 }
 

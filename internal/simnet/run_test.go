@@ -163,7 +163,7 @@ func TestErrors(t *testing.T) {
 		{"no lines", func(c *Config) { c.Profile.Lines = nil }, "no lines"},
 		{"no time", func(c *Config) { c.Warmup = time.Second }, "longer than Warmup"},
 		{"behind itself", func(c *Config) { c.Profile.Lines = []Line{{Behind: 1}} }, "earlier line"},
-		{"change of no line", func(c *Config) { c.Profile.Changes = []Change{{Line: 1}} }, "no such line"},
+		{"change of no line", func(c *Config) { c.Profile.Changes = []Change{{Line: 1}} }, "does not exist"},
 		{"changes out of order", func(c *Config) {
 			nop := func(_, _ *linksim.Profile) {}
 			c.Profile.Changes = []Change{{At: 2, Apply: nop}, {At: 1, Apply: nop}}
