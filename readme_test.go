@@ -112,7 +112,7 @@ var (
 
 // TestDocuments checks that the documents exist and that what they link to does.
 func TestDocuments(t *testing.T) {
-	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SPEC.md", "LICENSE"} {
+	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SPEC.md", "SECURITY.md", "LICENSE"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Error(err)

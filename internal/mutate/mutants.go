@@ -86,7 +86,28 @@ var mutants = []mutant{
 	{"martians are let in", "mlvpn/admit.go", "!ethernet && martian(info) ||", "", "TestSpoofing|TestGuard", ""},
 	{"packets for others are let in", "mlvpn/admit.go", "if !ethernet && !r.e.guard.arrives(info) {", "if false {", "TestGuard|TestSpoofing", ""},
 	{"no packet is checked", "mlvpn/receiver_packets.go", "if !r.admit(", "if r.admit(", "TestSpoofing|TestConnect", ""},
+	{"a client without prefixes uses another's address", "mlvpn/guard.go", "return owner == s.owner\n	}\n	return s.owner.open", "return owner == s.owner || s.owner.open\n	}\n	return s.owner.open", "TestGuard|TestOwners", ""},
+	{"a client gets the packets of one that is not there", "mlvpn/server.go", "	if ok && size > 0 {\n		return a.sessions(dst)", "	if ok && size > 0 && a.session != nil {\n		return a.sessions(dst)", "TestAbsentClient", ""},
+	{"a client keeps the prefixes that were taken away", "mlvpn/guard.go", "			r.owners.Delete(p)\n", "", "TestOwners", ""},
+	{"what was learnt outlives a change of prefixes", "mlvpn/guard.go", "			r.forget(c.session) // what it had learnt may be another's now\n", "", "TestChangeForgetsHosts", ""},
+	{"a removed client stays", "mlvpn/clients.go", "v.logOut(now, a, wire.ReasonRefused)", "_ = now", "TestManyClients", ""},
+	{"a client stays after its preshared key was changed", "mlvpn/clients.go", "v.logOut(now, a, wire.ReasonUnspecified)", "_ = now", "TestChangeClientLive", ""},
+	{"two clients have one prefix", "mlvpn/clients.go", "		if x, ok := l.owners.Get(pr); ok && x != replaced {\n", "		if x, ok := l.owners.Get(pr); ok && x != replaced && false {\n", "TestClientConflicts", ""},
+	{"a lent address outlives its session", "mlvpn/addresses.go", "	v.tellLeases(ses, false)\n", "", "TestSmallPool", ""},
+	{"a client can be sent what is not for it", "mlvpn/guard.go", "return g.local == nil || g.local.Contains(info.Dst) || info.Dst.IsMulticast()", "return true", "TestGuard", ""},
+	{"password clients fill the memory", "mlvpn/server.go", "if client != nil || len(v.sessions) < limit ||", "if true ||", "TestMaxClients", ""},
+	{"a station fills the bridge's table", "internal/bridge/bridge.go", "	case t.count[port] >= t.cfg.PerPort, !known && len(t.at) >= t.cfg.Total:\n", "	case false:\n", "TestLimits", ""},
+	{"a client poses as a station at the server", "internal/bridge/bridge.go", "now.Sub(was.seen) < t.cfg.Hold", "now.Sub(was.seen) < 0", "TestMove|TestModel", ""},
+	{"a client floods the others", "mlvpn/bridge.go", "	case !known && !s.rx.floods.take(now):\n", "	case !known && false:\n", "TestFloodLimit", ""},
+	{"relayed frames fill the memory", "mlvpn/bridge.go", "len(b.frames) == maxRelayed ||", "", "TestRelayBounds", ""},
 	{"a session fills the table of hosts", "mlvpn/admit.go", "|| s.rx.hosts >= maxHosts", "", "TestHostsAreBounded", ""},
+
+	// Files.
+	{"a file that others can read is taken", "internal/conf/load_unix.go", "perm&0o077 != 0", "false", "TestLoad|TestReadRefuses", ""},
+	{"others can let themselves in", "internal/conf/load_unix.go", "perm&0o022 != 0", "false", "TestReadRefuses", ""},
+	{"a configuration of another user is taken", "internal/conf/load_unix.go", "st.Uid != 0 && int(st.Uid) != uid", "false && uid == 0", "TestLoad|TestOwner|TestReadRefuses", ""},
+	{"an invitation brings in lines of its own", "internal/setup/server.go", "r < ' ' || r > '~' || r == '\"'", "false", "TestJoinRefuses", ""},
+	{"a bad client file is half applied", "internal/daemon/reload.go", "			return nil, err\n		}\n		if commit != nil {\n", "			return nil, nil\n		}\n		if commit != nil {\n", "TestReloadIsAllOrNothing", ""},
 
 	// Parsers.
 	{"reserved bits are taken", "internal/wire/frame.go", "if flags&flagReserved != 0 {", "if false {", "TestVectors", ""},
