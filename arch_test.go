@@ -72,8 +72,9 @@ var rules = []rule{
 	{dir: "internal/fq"},
 	{dir: "internal/metric"},
 	{dir: "internal/path"},
-	{dir: "internal/legacy", ours: []string{"internal/path"}, third: []string{xcrypto}},
-	{dir: "internal/pcapfilter", third: []string{"golang.org/x/net/bpf"}},
+	{dir: "internal/legacy", ours: []string{"internal/path"}, third: []string{xcrypto}, tests: []string{"internal/legacy/legacytest"}},
+	{dir: "internal/legacy/legacytest"},
+	{dir: "internal/pcapfilter", third: []string{"golang.org/x/net/bpf"}, tests: []string{"internal/legacy/legacytest"}},
 	{dir: "internal/prefix"},
 	{dir: "internal/bridge"},
 	{dir: "internal/lease"},
@@ -89,7 +90,7 @@ var rules = []rule{
 			"internal/lease", "internal/bridge",
 			"internal/gate", "internal/suspend",
 		}),
-		tests: []string{goleak, "link/linksim", "link/linktest", "scheduler/schedtest", "tun/tuntest"},
+		tests: []string{goleak, "link/linksim", "link/linktest", "scheduler/schedtest", "tun/tuntest", "internal/legacy/legacytest"},
 	},
 
 	// The daemon and its parts.

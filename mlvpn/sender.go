@@ -199,10 +199,11 @@ func (s *sender) tick(now time.Time, ses *Session) {
 	s.renewKeys(now, ses)
 	for _, ep := range ses.tx.epochs() {
 		for _, p := range ep.tx.active {
-			if p.tx.monitor.Advance(now, p.rto()) {
+			due := p.tx.monitor.Advance(now, p.rto())
+			s.noteState(now, p, "no answer") // which empties the outbox of a path that is down
+			if due {
 				s.probe(now, p)
 			}
-			s.noteState(now, p, "no answer")
 			s.validate(now, p)
 			if len(p.tx.out.waiting()) > 0 {
 				s.mark(p)

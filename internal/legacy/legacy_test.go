@@ -9,12 +9,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/multilink-vpn/multilink/internal/legacy/legacytest"
 	"github.com/multilink-vpn/multilink/internal/path"
 )
 
 // TestGolden opens each packet of the C daemon, and seals it again, byte for byte.
 func TestGolden(t *testing.T) {
-	packets := golden(t)
+	packets, err := legacytest.Packets()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if len(packets) != 117 {
 		t.Errorf("%d packets, want 117", len(packets))
 	}
@@ -29,15 +33,16 @@ func TestGolden(t *testing.T) {
 			t.Errorf("packet %d: %v", i, err)
 			continue
 		}
-		want := Header{g.Version, g.Type, g.Reorder == 1, g.Timestamp, g.TimestampReply, g.FlowID, g.Seq, g.DataSeq}
-		if h != want || g.Type.String() != g.TypeName {
+		typ := Type(g.Type)
+		want := Header{g.Version, typ, g.Reorder == 1, g.Timestamp, g.TimestampReply, g.FlowID, g.Seq, g.DataSeq}
+		if h != want || typ.String() != g.TypeName {
 			t.Errorf("packet %d: header %+v, want %+v (%s)", i, h, want, g.TypeName)
 		}
 		if got := hex.EncodeToString(body); got != g.Plaintext {
 			t.Errorf("packet %d: body %s, want %s", i, got, g.Plaintext)
 		}
-		if g.Type != Data && !bytes.Equal(body, g.Type.payload()) {
-			t.Errorf("packet %d: %s says %q, and we %q", i, g.Type, body, g.Type.payload())
+		if typ != Data && !bytes.Equal(body, typ.payload()) {
+			t.Errorf("packet %d: %s says %q, and we %q", i, typ, body, typ.payload())
 		}
 		if again := c.Seal(nil, &h, body); !bytes.Equal(again, datagram) {
 			t.Errorf("packet %d: sealed %x, want %x", i, again, datagram)
@@ -53,30 +58,27 @@ type end struct {
 
 // TestCaptures replays whole sessions to each end: everything opens and is believed, and
 // links come up and go down when they did. The end that quit first heard nothing more.
-// (The captures were made at the client: the server did not get what it sent on link 2
-// while that was cut, and here does.)
 func TestCaptures(t *testing.T) {
-	quit := map[string]string{
-		"tun-crypt": "client", "tun-clear": "server", "tap-crypt": "server", "tap-clear": "client",
-		"tun-crypt-defmtu": "server", "tun-crypt-blackhole": "client",
-	}
-	for _, s := range sessions {
-		all := s.capture(t)
+	for _, s := range legacytest.Sessions() {
+		all, err := s.Capture()
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, role := range []string{"client", "server"} {
-			t.Run(s.name+" "+role, func(t *testing.T) {
+			t.Run(s.Name+" "+role, func(t *testing.T) {
 				want := []string{"1 up", "2 up"}
 				switch {
-				case s.name == "tun-crypt-badpw":
+				case s.Name == "tun-crypt-badpw":
 					want = nil
-				case s.name == "tun-crypt-blackhole" && role == "client":
+				case s.Name == "tun-crypt-blackhole" && role == "client":
 					want = append(want, "2 down", "2 up")
-				case quit[s.name] != role:
+				case s.Quits != role:
 					want = append(want, "1 down", "2 down")
 				}
-				got := s.replay(t, all, role == "client")
+				got := replay(t, &s, all, role == "client")
 				// The order of the two links at the beginning and at the end is chance.
 				slices.Sort(got[:min(2, len(got))])
-				if len(got) == 4 && (s.name != "tun-crypt-blackhole" || role == "server") {
+				if len(got) == 4 && (s.Name != "tun-crypt-blackhole" || role == "server") {
 					slices.Sort(got[2:])
 				}
 				if !slices.Equal(got, want) {
@@ -88,12 +90,12 @@ func TestCaptures(t *testing.T) {
 }
 
 // replay returns what became of the links at one end.
-func (s *session) replay(t *testing.T, all []captured, client bool) (changes []string) {
-	codec := Codec{Key: PasswordKey(s.password), ClearData: s.clearData}
+func replay(t *testing.T, s *legacytest.Session, all []legacytest.Datagram, client bool) (changes []string) {
+	codec := Codec{Key: PasswordKey(s.Password), ClearData: s.ClearData}
 	own := make(map[uint32]bool)
 	ends := make(map[int]*end)
 	for i := 1; i <= 2; i++ {
-		ends[i] = &end{Incoming{Own: func(id uint32) bool { return own[id] }}, NewLink(all[0].at, client, s.timeout)}
+		ends[i] = &end{Incoming{Own: func(id uint32) bool { return own[id] }}, NewLink(all[0].At, client, s.Timeout)}
 	}
 	note := func(i int, was bool) {
 		if is := ends[i].link.Up(); is != was {
@@ -104,7 +106,7 @@ func (s *session) replay(t *testing.T, all []captured, client bool) (changes []s
 	for _, d := range all {
 		for i := 1; i <= 2; i++ {
 			was := ends[i].link.Up()
-			for ends[i].link.Next(0).Before(d.at) {
+			for ends[i].link.Next(0).Before(d.At) {
 				at := ends[i].link.Next(0)
 				if ends[i].link.Advance(at, 0) {
 					ends[i].link.Probed(at)
@@ -113,8 +115,8 @@ func (s *session) replay(t *testing.T, all []captured, client bool) (changes []s
 				was = ends[i].link.Up()
 			}
 		}
-		h, body, err := codec.Open(scratch[:0], d.datagram)
-		if s.name == "tun-crypt-badpw" {
+		h, body, err := codec.Open(scratch[:0], d.Payload)
+		if s.Name == "tun-crypt-badpw" {
 			if !errors.Is(err, ErrUnauthentic) {
 				t.Fatalf("a packet of another password: error %v", err)
 			}
@@ -124,29 +126,29 @@ func (s *session) replay(t *testing.T, all []captured, client bool) (changes []s
 			t.Fatal(err)
 		}
 		scratch = body
-		e := ends[d.link]
-		if d.fromClient == client {
+		e := ends[d.Link]
+		if d.FromClient == client {
 			own[h.FlowID] = true
-			if _, err := e.in.Accept(d.at, &h); !errors.Is(err, ErrReflected) {
+			if _, err := e.in.Accept(d.At, &h); !errors.Is(err, ErrReflected) {
 				t.Fatalf("a packet of our own: error %v", err)
 			}
 			continue
 		}
-		if s.clearData && h.Type == Data {
+		if s.ClearData && h.Type == Data {
 			if err := e.in.AcceptClear(&h); err != nil {
 				t.Fatalf("%+v: %v", h, err)
 			}
 		} else {
-			if _, err := e.in.Accept(d.at, &h); err != nil {
+			if _, err := e.in.Accept(d.At, &h); err != nil {
 				t.Fatalf("%+v: %v", h, err)
 			}
-			if _, err := e.in.Accept(d.at, &h); !errors.Is(err, ErrReplay) {
+			if _, err := e.in.Accept(d.At, &h); !errors.Is(err, ErrReplay) {
 				t.Fatalf("%+v a second time: error %v", h, err)
 			}
 		}
 		was := e.link.Up()
-		e.link.Received(d.at, h.Type)
-		note(d.link, was)
+		e.link.Received(d.At, h.Type)
+		note(d.Link, was)
 	}
 	return changes
 }
@@ -403,7 +405,11 @@ func FuzzWindow(f *testing.F) {
 // FuzzOpen checks that nothing that arrives makes the parser fail, and that what opens
 // can be sealed again.
 func FuzzOpen(f *testing.F) {
-	for _, g := range golden(f) {
+	packets, err := legacytest.Packets()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, g := range packets {
 		datagram, _ := hex.DecodeString(g.Datagram)
 		f.Add(datagram, g.ClearData == 1)
 	}

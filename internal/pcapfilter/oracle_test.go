@@ -2,15 +2,15 @@ package pcapfilter
 
 import (
 	"bufio"
-	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/multilink-vpn/multilink/internal/legacy/legacytest"
 )
 
 // A rawProgram is a program as libpcap writes it.
@@ -235,34 +235,11 @@ func golden(t testing.TB) (all []goldenProgram) {
 	return all
 }
 
-// pcapFrames returns the frames of a capture file.
-func pcapFrames(t testing.TB, name string) (frames [][]byte) {
-	t.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for b = b[24:]; len(b) >= 16; {
-		n := binary.LittleEndian.Uint32(b[8:])
-		frames = append(frames, b[16:16+n])
-		b = b[16+n:]
-	}
-	return frames
-}
-
 // innerFrames returns the packets that the captured datagrams carried, as frames.
 func innerFrames(t testing.TB) (frames [][]byte) {
 	t.Helper()
-	b, err := os.ReadFile(captures + "/golden.json")
+	packets, err := legacytest.Packets()
 	if err != nil {
-		t.Fatal(err)
-	}
-	var packets []struct {
-		Tuntap    string
-		Type      int
-		Plaintext string `json:"plaintext_hex"`
-	}
-	if err := json.Unmarshal(b, &packets); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range packets {

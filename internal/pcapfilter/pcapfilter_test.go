@@ -6,28 +6,25 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/net/bpf"
+
+	"github.com/multilink-vpn/multilink/internal/legacy/legacytest"
 )
 
 var update = flag.Bool("update", false, "write the golden programs with the tcpdump of this system")
 
-// captures holds packets as two C daemons exchanged them, frame and all.
-const captures = "../legacy/testdata"
-
 // corpus returns the packets of a link type: captured, generated, and cut short.
 func corpus(t testing.TB, link LinkType) [][]byte {
 	t.Helper()
-	names, err := filepath.Glob(captures + "/t*-link1.pcap")
-	if err != nil || len(names) == 0 {
-		t.Fatal("no captures", err)
-	}
 	var pkts [][]byte
-	for _, name := range names {
-		frames := pcapFrames(t, name)
+	for _, s := range legacytest.Sessions() {
+		frames, _, err := legacytest.Frames(s.Name, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for i := 0; i < len(frames); i += 1 + len(frames)/20 {
 			pkts = append(pkts, frames[i])
 		}
