@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +16,10 @@ import (
 // bench runs the measurements and collects their results.
 type bench struct {
 	options
-	runs []report.Run
+	args           []string // of the command
+	started        time.Time
+	stdout, stderr io.Writer
+	runs           []report.Run
 }
 
 // How many pings measure an idle tunnel, and at what intervals; under load the
@@ -181,7 +184,7 @@ func (c *course) measure(ctx context.Context, kind string, used []int, line int)
 			}
 		}
 		c.runs = append(c.runs, r)
-		fmt.Fprintln(os.Stderr, progressLine(r))
+		fmt.Fprintln(c.stderr, progressLine(r))
 		if r.Counts() || c.unsound != "" {
 			break
 		}

@@ -9,10 +9,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -28,7 +28,7 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -51,10 +51,16 @@ type options struct {
 	verbose     bool
 }
 
-func run(args []string) error {
-	opts, list, err := parseFlags(args)
-	if err != nil || list {
+// run writes the table to stdout, and what happens meanwhile to stderr.
+func run(args []string, stdout, stderr io.Writer) error {
+	opts, list, err := parseFlags(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
 		return err
+	case list:
+		return listProfiles(stdout)
 	}
 	if err := netlab.Supported(); err != nil {
 		return fmt.Errorf("%w; run it as root on Linux", err)
@@ -69,7 +75,7 @@ func run(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	b := bench{options: opts}
+	b := bench{options: opts, args: args, started: time.Now(), stdout: stdout, stderr: stderr}
 	for rep := range opts.repetitions {
 		for _, p := range opts.profiles {
 			if err := b.profile(ctx, p, rep); err != nil {
@@ -80,8 +86,9 @@ func run(args []string) error {
 	return b.report()
 }
 
-func parseFlags(args []string) (o options, list bool, err error) {
+func parseFlags(args []string, stderr io.Writer) (o options, list bool, err error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
 	f.Usage = func() {
 		fmt.Fprint(f.Output(), "usage: bench [flags] PROFILE...\n\nA PROFILE is a name, a group (design, mqvpn, users, all) or lines, as in \"50/10, 20 + 12, 45 ±8, 0.5 %\".\n\n")
 		f.PrintDefaults()
@@ -105,14 +112,8 @@ func parseFlags(args []string) (o options, list bool, err error) {
 		o.settings = append(o.settings, s)
 		return nil
 	})
-	if err := f.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return o, true, nil
-		}
-		return o, false, err
-	}
-	if list {
-		return o, true, listProfiles()
+	if err := f.Parse(args); err != nil || list {
+		return o, list, err
 	}
 	o.only, o.congestion = strings.Split(*only, ","), strings.Split(*congestion, ",")
 	if o.directions, err = parseDirections(*directions); err != nil {
@@ -142,13 +143,13 @@ func parseDirections(s string) (all []profile.Direction, err error) {
 	return all, nil
 }
 
-func listProfiles() error {
+func listProfiles(w io.Writer) error {
 	table, err := profile.Table()
 	if err != nil {
 		return err
 	}
 	for _, p := range table {
-		fmt.Printf("%-7s %-18s %s\n", p.Group, p.Name, p)
+		fmt.Fprintf(w, "%-7s %-18s %s\n", p.Group, p.Name, p)
 	}
 	return nil
 }
@@ -163,39 +164,5 @@ func findTools(only []string) error {
 			return fmt.Errorf("%w: on Debian, apt-get install iperf3 mptcpize iproute2; without mptcpize, leave out mptcp with -only", err)
 		}
 	}
-	return nil
-}
-
-// report writes the raw results and the table.
-func (b *bench) report() error {
-	if len(b.runs) == 0 {
-		return nil
-	}
-	text, err := json.MarshalIndent(b.runs, "", "\t")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(b.json, append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	slowest := func(r report.Row) float64 {
-		p, err := profile.Parse(r.Lines)
-		if err != nil || len(p.Lines) == 0 {
-			return 1
-		}
-		d := profile.Down
-		if r.Direction == profile.Up.String() {
-			d = profile.Up
-		}
-		least := p.Lines[0].Rate[d]
-		for _, l := range p.Lines {
-			least = min(least, l.Rate[d])
-		}
-		return least / 1e6
-	}
-	if err := report.WriteTable(os.Stdout, report.Rows(b.runs), slowest); err != nil {
-		return err
-	}
-	fmt.Fprintln(os.Stderr, "raw results in", b.json)
 	return nil
 }

@@ -31,7 +31,7 @@ func (x *measurement) overTunnel(ctx context.Context) error {
 	x.run.ClientCPU, x.run.ServerCPU, cpuErr = t.cpu()
 	log := t.stop()
 	if x.verbose {
-		fmt.Print(log)
+		fmt.Fprint(x.stderr, log)
 	}
 	if err = errors.Join(err, cpuErr); err != nil {
 		return fmt.Errorf("%w; the daemons' last words: %s", err, tail(log, 1000))

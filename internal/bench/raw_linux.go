@@ -49,7 +49,7 @@ func (c *course) checkLines(ctx context.Context) (err error) {
 				wrong = deviations
 				r.Discarded = strings.Join(wrong, "; ")
 				c.runs = append(c.runs, r)
-				fmt.Fprintln(os.Stderr, progressLine(r))
+				fmt.Fprintln(c.stderr, progressLine(r))
 				if len(wrong) == 0 {
 					break
 				}
