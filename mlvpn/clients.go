@@ -344,3 +344,18 @@ func (v *Server) logOut(now time.Time, a *account, why wire.Reason) {
 		s.closed(now, ses, wire.Close{Reason: why})
 	}
 }
+
+// compare logs when a client has inner addresses that the server does not let it use:
+// nothing would tell why its packets do not arrive.
+func (v *Server) compare(now time.Time, a *account, hello *wire.Params) {
+	if a == nil || v.cfg.Ethernet || a.isOpen(v) {
+		return
+	}
+	for _, p := range hello.Prefixes {
+		owner, size, _ := v.clients.owners.Lookup(p.Addr())
+		if (owner != a || size > p.Bits()) && v.mayComplain(now) {
+			v.e.log.Warn("a client has inner addresses that it may not use: its packets are dropped; change them there, or add them to the client here",
+				"peer", a.peer.Name, "addresses", p, "may use", a.peer.owned())
+		}
+	}
+}

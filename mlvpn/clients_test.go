@@ -1,7 +1,9 @@
 package mlvpn
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/multilink-vpn/multilink/crypto"
 	"github.com/multilink-vpn/multilink/internal/flow"
+	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/tun/tuntest"
 )
 
@@ -398,5 +401,38 @@ func TestChangeForgetsHosts(t *testing.T) {
 	settle(v)
 	if len(r.hosts) != 0 || len(v.routes.hosts) != 0 || s.rx.hosts != 0 {
 		t.Errorf("%d and %d hosts are remembered", len(r.hosts), len(v.routes.hosts))
+	}
+}
+
+// A client that is configured with an address that it may not use is told of, once.
+func TestForeignAddressIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	v, err := NewServer(ServerConfig{
+		Config:  Config{Device: tuntest.New(tuntest.Config{}), Key: crypto.GeneratePrivateKey(), Logger: slog.New(slog.NewTextHandler(&log, nil))},
+		Clients: []Peer{peer("alice", "10.0.1.0/24", "10.0.4.0/24"), peer("bob", "10.0.4.0/25"), peer("open")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for _, test := range []struct {
+		client, announces string
+		logged            bool
+	}{
+		{"alice", "10.0.1.7/32", false},
+		{"alice", "10.0.1.0/24", false},
+		{"open", "192.0.2.1/32", false},
+		{"alice", "10.0.2.7/32", true},
+		{"alice", "10.0.0.0/16", true},
+		{"alice", "10.0.4.1/32", true},
+	} {
+		log.Reset()
+		v.refusedAt = time.Time{}
+		for range 5 {
+			v.compare(now, v.clients.byName[test.client], &wire.Params{Prefixes: prefixes(test.announces)})
+		}
+		if n := strings.Count(log.String(), test.announces); n > 1 || n == 1 != test.logged {
+			t.Errorf("%s of %s is in the log %d times: %s", test.announces, test.client, n, &log)
+		}
 	}
 }

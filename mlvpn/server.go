@@ -140,6 +140,7 @@ func (v *Server) answer(now time.Time, init *wire.Init, r *crypto.Responder, pay
 	if err := v.roomFor(client, &hello); err != nil {
 		return nil, nil, err
 	}
+	v.compare(now, client, &hello)
 	s := &v.e.sender
 	own := s.allocate(len(hello.Indices))
 	reply := wire.Params{AEADs: aead.Bit(), Indices: own, Ethernet: v.cfg.Ethernet}

@@ -169,6 +169,11 @@ func (p *parser) checkGeneral(c *Config, s *section, set map[string]int) {
 	}
 	p.checkCompat(c, set)
 	p.checkSecrets(c, s, set)
+	for _, key := range []string{"ip4_remote", "ip6_remote"} {
+		if c.Mode == Server && set[key] != 0 {
+			p.warnf(set[key], "%s is ignored on a server: the files of its clients say which addresses each may use", key)
+		}
+	}
 	if c.MTU != 0 && c.MTU < 1280 && c.IP6.IsValid() {
 		p.errorf(set["mtu"], "mtu = %d is too small for ip6: IPv6 needs 1280 or more (RFC 8200, section 5)", c.MTU)
 	}

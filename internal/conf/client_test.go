@@ -87,6 +87,14 @@ func TestClientFileMistakes(t *testing.T) {
 	}
 }
 
+// What a server lets each client use is not one list for all.
+func TestRemoteNetworksOfServer(t *testing.T) {
+	_, warnings, err := Parse("x", strings.NewReader(strings.Replace(keysServer, "[wan]", "ip4_remote = \"10.0.0.0/8\"\n[wan]", 1)))
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].Message, "ip4_remote is ignored") {
+		t.Errorf("%v, %v", warnings, err)
+	}
+}
+
 func TestValidClientName(t *testing.T) {
 	for _, good := range []string{"a", "boat", "van-2", "A.b_c", strings.Repeat("x", 64)} {
 		if !ValidClientName(good) {

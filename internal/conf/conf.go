@@ -127,6 +127,11 @@ type Config struct {
 	// IP4Routes and IP6Routes are the networks to reach through the tunnel, masked.
 	IP4Routes, IP6Routes []netip.Prefix
 
+	// IP4Local and IP6Local are the networks at this end, IP4Remote and IP6Remote those at
+	// a client's server: packets from and for others do not pass. Empty: any. Masked.
+	IP4Local, IP6Local   []netip.Prefix
+	IP4Remote, IP6Remote []netip.Prefix
+
 	// MTU is the largest packet, in bytes, inside the tunnel. 0: automatic.
 	MTU int
 

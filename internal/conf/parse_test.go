@@ -95,6 +95,7 @@ func randomConfig(r *rand.Rand) *Config {
 		}
 		for i := range r.IntN(4) {
 			c.IP4Routes = append(c.IP4Routes, netip.PrefixFrom(v4(), 8+8*i).Masked())
+			c.IP4Local, c.IP6Remote = c.IP4Routes, c.IP6Routes
 			c.IP6Routes = append(c.IP6Routes, netip.PrefixFrom(v6(), 8+8*i).Masked())
 		}
 	}

@@ -73,6 +73,10 @@ func render(c *Config) string {
 		text("ip6_gateway", c.IP6Gateway.String())
 	}
 	list("ip4_routes", c.IP4Routes)
+	list("ip4_local", c.IP4Local)
+	list("ip6_local", c.IP6Local)
+	list("ip4_remote", c.IP4Remote)
+	list("ip6_remote", c.IP6Remote)
 	list("ip6_routes", c.IP6Routes)
 	number("mtu", uint64(c.MTU))
 	for _, l := range c.Links {

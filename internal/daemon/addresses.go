@@ -29,3 +29,13 @@ func (a *assigner) set(addrs []netip.Prefix) {
 	}
 	a.has = addrs
 }
+
+// localNetworks returns the inner networks at this end, and remoteNetworks those at the
+// server's: none if any address will do.
+func localNetworks(c *conf.Config) []netip.Prefix {
+	return slices.Concat(c.IP4Local, c.IP6Local)
+}
+
+func remoteNetworks(c *conf.Config) []netip.Prefix {
+	return slices.Concat(c.IP4Remote, c.IP6Remote)
+}

@@ -22,6 +22,7 @@ func newClient(c *conf.Config, keys keyring, shared mlvpn.Config, name string) (
 		Server:    keys.peer,
 		Preshared: keys.preshared,
 		Name:      clientName(name),
+		Allowed:   remoteNetworks(c),
 	}
 	for _, p := range []netip.Prefix{c.IP4, c.IP6} {
 		if p.IsValid() {

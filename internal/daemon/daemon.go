@@ -155,6 +155,7 @@ func Run(ctx context.Context, opts Options) error {
 		Key:         keys.private,
 		PasswordKey: keys.password,
 		Network:     c.Network,
+		Local:       localNetworks(c),
 		Reorder:     reorder.Config{Window: c.ReorderBuffer},
 		Rules:       now.rules,
 		Logger:      opts.Log,
