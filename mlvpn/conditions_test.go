@@ -1,6 +1,7 @@
 package mlvpn
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/multilink-vpn/multilink/crypto"
 	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/link"
+	"github.com/multilink-vpn/multilink/tun/tuntest"
 )
 
 // Each test here defends conditions that internal/mutate breaks and that no scenario
@@ -266,17 +268,7 @@ func testOldRekey(t *testing.T) {
 		}
 		return n
 	}
-	if err := v.server.e.call(func(now time.Time) { // as if a path of mallory's had worked
-		for ses := range v.server.e.sender.sessions {
-			for _, ep := range ses.tx.pending {
-				ep.tx.active[0].tx.monitor.Answered(now)
-				v.server.e.sender.noteState(now, ep.tx.active[0], "")
-				break
-			}
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
+	v.bringUp("mallory")
 	for _, x := range []struct{ epoch, want uint32 }{{5, 5}, {4, 5}, {0, 5}, {5, 5}, {7, 7}, {6, 7}} {
 		noise := make([]byte, 96)
 		noise[0] = byte(x.epoch)
@@ -285,6 +277,92 @@ func testOldRekey(t *testing.T) {
 		if got := offered(); got != x.want {
 			t.Errorf("after a REKEY with number %d the last is %d, want %d", x.epoch, got, x.want)
 		}
+	}
+}
+
+// bringUp makes the server take the first path of a rogue's session for one that works.
+func (v *victim) bringUp(peer string) {
+	v.t.Helper()
+	if err := v.server.e.call(func(now time.Time) {
+		s := &v.server.e.sender
+		for ses := range s.sessions {
+			if ses.peer == peer && len(ses.tx.pending) > 0 {
+				p := ses.tx.pending[0].tx.active[0]
+				p.tx.monitor.Answered(now)
+				s.noteState(now, p, "")
+			}
+		}
+	}); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+func TestUnknownFrames(t *testing.T) { synctest.Test(t, testUnknownFrames) }
+
+// Frames of types that are not known are skipped, and what follows them counts.
+func testUnknownFrames(t *testing.T) {
+	v, r := newRogueWorld(t)
+	defer v.close()
+	r.send(0, nil)
+	v.sleep(time.Second)
+	v.bringUp("mallory")
+	receive(t, v.sdev)
+	for i, typ := range []wire.Type{wire.TypeStream, 0x55, 0x7f} {
+		plain := wire.AppendFrame(nil, typ, make([]byte, 20))
+		from := netip.AddrPortFrom(netip.MustParseAddr("10.0.6.9"), 1)
+		pkt := tuntest.UDP4(from, netip.AddrPortFrom(serverHost, 9), binary.BigEndian.AppendUint64(nil, uint64(i)))
+		plain = append(plain, frame(0, pkt)...)
+		r.send(0, plain)
+		v.sleep(time.Millisecond)
+		if got := receive(t, v.sdev); !slices.Equal(got, []uint64{uint64(i)}) {
+			t.Errorf("%v: the packet behind it was not delivered: %v, %+v", typ, got, v.session("mallory"))
+		}
+	}
+}
+
+func TestLateControl(t *testing.T) { synctest.Test(t, testLateControl) }
+
+// A control message that comes late, and from elsewhere, has nobody look there.
+func testLateControl(t *testing.T) {
+	v := newVictim(t, victimConfig{lines: 1})
+	defer v.close()
+	v.sleep(time.Second)
+	v.tap.filter(func(up bool, data []byte) bool { return up && kindOf(data) == "PING" })
+	v.sleep(500 * time.Millisecond)
+	caught := v.tap.sent(func(r *recorded) bool { return r.held })
+	v.tap.filter(nil)
+	v.sleep(time.Second)
+	v.tap.toServer(0, link.Addr{Remote: netip.MustParseAddrPort("192.0.2.66:666")}, caught[0].data)
+	v.sleep(5 * time.Second)
+	v.tap.mu.Lock()
+	defer v.tap.mu.Unlock()
+	if v.tap.strays != 0 {
+		t.Errorf("%d datagrams were sent to where a late one came from", v.tap.strays)
+	}
+}
+
+func TestRemovedLink(t *testing.T) { synctest.Test(t, testRemovedLink) }
+
+// A datagram of a link that the client has removed, which comes late, does not have the
+// server use the link again.
+func testRemovedLink(t *testing.T) {
+	v := newVictim(t, victimConfig{lines: 2})
+	defer v.close()
+	v.sleep(time.Second)
+	v.tap.filter(func(up bool, data []byte) bool { return up && kindOf(data) == "PING" })
+	v.sleep(500 * time.Millisecond)
+	caught := v.tap.sent(func(r *recorded) bool { return r.held && r.line == 1 })
+	v.tap.filter(nil)
+	if err := v.client.RemoveLink(v.ids[1]); err != nil {
+		t.Fatal(err)
+	}
+	v.sleep(time.Second)
+	for i, r := range caught {
+		v.tap.toServer(1, link.Addr{Remote: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.66"), uint16(i+1))}, r.data)
+	}
+	v.sleep(time.Second)
+	if links := v.server.Stats().Sessions[0].Links; len(links) != 1 {
+		t.Errorf("the server has %d paths after one of two links was removed: %+v", len(links), links)
 	}
 }
 

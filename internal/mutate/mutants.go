@@ -61,7 +61,7 @@ var mutants = []mutant{
 	{"a client takes datagrams on links that it has not used", "mlvpn/receiver.go", "if p == nil && r.e.expects != wire.KindInit {", "if false {", "TestUnusedLinks", ""},
 	{"keys are never replaced", "mlvpn/rekey.go", "case r.asked || !now.Before(r.due.Add(-s.sleptSince(ep.tx.keys))) || ep.worn(s.e.rekeyPackets):", "case false:", "TestRekeyTimes", ""},
 	{"keys are not replaced by count", "mlvpn/rekey.go", "|| ep.worn(s.e.rekeyPackets):", ":", "TestRekeyByPackets", ""},
-	{"keys are used when they are too old", "mlvpn/rekey.go", "s.age(now, ep.tx.keys) >= rejectAfter", "s.age(now, ep.tx.keys) >= 100*rejectAfter", "TestKeysTooOld", ""},
+	{"keys are used when they are too old", "mlvpn/rekey.go", "rejectAfter = 3 * time.Minute", "rejectAfter = 30 * time.Minute", "TestKeysTooOld", ""},
 	{"keys do not age while the host sleeps", "mlvpn/rekey.go", "return now.Sub(k.born) + s.slept - k.slept", "return now.Sub(k.born)", "TestSuspend", ""},
 	{"replaced keys are kept", "mlvpn/rekey.go", "x.expires = now.Add(keepReplaced)", "_ = x", "TestRekeyTimes", ""},
 	{"replaced keys open datagrams", "mlvpn/keys.go", "		delete(r.paths, index)\n", "", "TestRekeyTimes", ""},
@@ -69,20 +69,20 @@ var mutants = []mutant{
 	{"an old REKEY takes the place of a newer one", "mlvpn/rekey_server.go", "case f.Epoch < r.last || f.Epoch == 0,", "case false,", "TestOldRekey", ""},
 	{"REKEYs are answered at any rate", "mlvpn/rekey_server.go", "case now.Before(r.next):", "case false:", "TestChallengeFlood", ""},
 	{"a client that was removed replaces its keys", "mlvpn/respond.go", "cfg.Peer, cfg.Preshared = ses.id.key, client.peer.Preshared", "cfg.Preshared = client.peer.Preshared", "TestRekeyOfAnother", ""},
-	{"an unknown frame ends the session", "mlvpn/codec.go", "		default:\n			in.skipped++\n", "		default:\n			err = wire.ErrValue\n", "TestMalformedInside|TestManyFrames|TestCodec|FuzzOpener", ""},
+	{"an unknown frame ends the session", "mlvpn/codec.go", "		default:\n			in.skipped++\n", "		default:\n			err = wire.ErrValue\n", "TestUnknownFrames", ""},
 
 	// Addresses.
 	{"a datagram from elsewhere moves a link", "mlvpn/validate.go", "		v.candidate, v.allowance = from, amplification*m.size\n", "		v.candidate, v.allowance = from, amplification*m.size\n		s.relocate(now, p, from)\n", "TestForwardedOnce|TestRacedAhead", ""},
-	{"a late datagram moves a link", "mlvpn/validate.go", "case m.newest && !now.Before(v.next):", "case !now.Before(v.next):", "TestLateDatagramMovesNothing", ""},
+	{"a late datagram moves a link", "mlvpn/validate.go", "case m.newest && !now.Before(v.next):", "case !now.Before(v.next):", "TestLateControl", ""},
 	{"a challenge is answered by any response", "mlvpn/validate.go", "case v.candidate.port != nil && proof == v.challenge:", "case v.candidate.port != nil:", "TestRacedAhead|TestForwardedOnce", ""},
 	{"a forwarder keeps a link", "mlvpn/validate.go", "case v.before.port != nil && proof == v.old:", "case false:", "TestRelay", ""},
 	{"an address that is not proved is flooded", "mlvpn/validate.go", "	if v.allowance < proofDatagram {", "	if false {", "TestAllowance", ""},
 	{"a first address that is not proved is flooded", "mlvpn/sender_control.go", "	if !t.move.proved && !t.move.afford(c.bound()) {", "	if false {", "TestAllowance", ""},
 	{"control messages are taken at any rate", "mlvpn/receiver.go", "if p.busy.Sub(now) > (maxControlBurst-1)*gap {", "if false {", "TestChallengeFlood", ""},
-	{"a removed link comes back", "mlvpn/validate.go", "if p.tx.peer.removed || m.port.id != 0 {", "if m.port.id != 0 {", "TestRemovedPathStaysRemoved", ""},
+	{"a removed link comes back", "mlvpn/validate.go", "if p.tx.peer.removed || m.port.id != 0 {", "if m.port.id != 0 {", "TestRemovedLink", ""},
 
 	// Inner packets.
-	{"a client uses another's inner address", "mlvpn/guard.go", "return owner == s.owner", "return true", "TestSpoofing|TestOwners", ""},
+	{"a client uses another's inner address", "mlvpn/guard.go", "return owner == s.owner", "return owner != nil", "TestSpoofing|TestOwners", ""},
 	{"martians are let in", "mlvpn/admit.go", "!ethernet && martian(info) ||", "", "TestSpoofing|TestGuard", ""},
 	{"packets for others are let in", "mlvpn/admit.go", "if !ethernet && !r.e.guard.arrives(info) {", "if false {", "TestGuard|TestSpoofing", ""},
 	{"no packet is checked", "mlvpn/receiver_packets.go", "if !r.admit(", "if r.admit(", "TestSpoofing|TestConnect", ""},
@@ -115,7 +115,7 @@ var mutants = []mutant{
 	{"a frame is longer than its datagram", "internal/wire/handshake.go", "case n > MaxNoiseSize:", "case false:", "TestVectors", ""},
 	{"an INIT is too small", "internal/wire/handshake.go", "len(b) < MinInitSize ||", "", "TestVectors", ""},
 	{"another version is taken", "internal/wire/handshake.go", "case b[5] != Version:", "case false:", "TestVectors", ""},
-	{"indices come twice", "internal/wire/params.go", "if slices.Contains(p.Indices[:i], index) {", "if false {", "TestVectors|TestParamsValidate", ""},
+	{"indices come twice", "internal/wire/params.go", "if slices.Contains(p.Indices[:i], index) {", "if slices.Contains(p.Indices[:i], index) && false {", "TestVectors|TestParamsValidate", ""},
 	{"a mapped prefix is taken", "internal/wire/params.go", "case x.Addr().Is4In6():", "case false:", "TestVectors|TestParamsValidate", ""},
-	{"a control character gets into a log", "internal/wire/control.go", "if unicode.IsControl(r) {", "if false {", "TestVectors", ""},
+	{"a control character gets into a log", "internal/wire/control.go", "if unicode.IsControl(r) {", "if unicode.IsControl(r) && false {", "TestVectors", ""},
 }
