@@ -13,6 +13,7 @@ import (
 	"github.com/multilink-vpn/multilink/internal/path"
 	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/link"
+	"github.com/multilink-vpn/multilink/scheduler"
 )
 
 // A Legacy is one end of a tunnel to a C daemon of MLVPN, whose protocol, version 1, it
@@ -48,6 +49,8 @@ type Legacy struct {
 const LegacyOverhead = legacy.Overhead
 
 // LegacyConfig configures a Legacy. Of Config, Key, PasswordKey and Network must be zero.
+// NewScheduler nil means the zero scheduler.Weighted: the C daemon tells nothing that
+// another scheduler could learn from.
 type LegacyConfig struct {
 	Config
 
@@ -85,6 +88,10 @@ func (c *LegacyConfig) validate() error {
 func NewLegacy(cfg LegacyConfig) (*Legacy, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
+	}
+	if cfg.NewScheduler == nil {
+		// The C daemon reports nothing that a scheduler could learn from.
+		cfg.NewScheduler = func() scheduler.Scheduler { return new(scheduler.Weighted) }
 	}
 	l := &Legacy{cfg: cfg, codec: &legacy.Codec{Key: legacy.PasswordKey(cfg.Password), ClearData: cfg.ClearData}}
 	l.cfg.Password = ""
@@ -231,6 +238,21 @@ func (l *Legacy) received(now time.Time, p *pathState, m *senderMsg) {
 // leastRTT stands for a round trip of less than the protocol's millisecond.
 const leastRTT = 500 * time.Microsecond
 
+// handshake implements side: a client that has not called, or called before this server
+// was started anew, says that it is there. It would go on until its timeout; told that
+// the link is down, it calls at once.
+func (l *Legacy) handshake(now time.Time, m *senderMsg) {
+	p := m.path
+	if !slices.Contains(l.links, m.port) || p.tx.monitor != nil && p.usable() {
+		return // removed since, or called
+	}
+	s := &l.e.sender
+	s.scratch.control = p.legacy().out.Control(s.scratch.control[:0], now, l.codec, legacy.Disconnect)
+	if err := s.sendHandshake(m.port, m.addr, s.scratch.control); err != nil {
+		l.e.log.Debug("cannot tell a client to call", "link", m.port.cfg.Name, "err", err)
+	}
+}
+
 // route implements side: everything goes to the peer.
 func (l *Legacy) route(p *packet, dst []*Session) []*Session {
 	if !l.cfg.Ethernet && !l.e.guard.leaves(&p.info) {
@@ -253,11 +275,10 @@ func (l *Legacy) advance(now time.Time) time.Time {
 	return l.warned.Add(again)
 }
 
-func (l *Legacy) handshake(time.Time, *senderMsg) {}
-func (l *Legacy) learned(*Session, netip.Addr)    {}
-func (l *Legacy) changed(*Session, bool)          {}
-func (l *Legacy) failed(time.Time, *Session)      {}
-func (l *Legacy) ended(*Session)                  {}
+func (l *Legacy) learned(*Session, netip.Addr) {}
+func (l *Legacy) changed(*Session, bool)       {}
+func (l *Legacy) failed(time.Time, *Session)   {}
+func (l *Legacy) ended(*Session)               {}
 
 // rekeying implements side: keys never change.
 func (l *Legacy) rekeying(*Session) (crypto.HandshakeConfig, error) {

@@ -59,10 +59,11 @@ type legacyReceiver struct {
 
 // legacyPath is what arrives on one link.
 type legacyPath struct {
-	path *pathState
-	in   legacy.Incoming
-	from link.Addr // the peer, as far as is known
-	told uint16    // the timestamp that the sender was told last
+	path     *pathState
+	in       legacy.Incoming
+	from     link.Addr // the peer, as far as is known
+	recalled time.Time // when the peer was last told to call
+	told     uint16    // the timestamp that the sender was told last
 }
 
 func (x *legacyReceiver) init(l *Legacy) {
@@ -112,6 +113,9 @@ func (x *legacyReceiver) arrived(now time.Time, stamp uint16, b *portBatch, i in
 	if err != nil {
 		r.count.replayed++
 		p.path.rx.count.replayed++
+		if err == legacy.ErrOther && h.Type == legacy.KeepAlive {
+			x.recall(now, p, b.port, from)
+		}
 		return
 	}
 	if h.Type == legacy.Data && len(body) > 0 {
@@ -142,6 +146,17 @@ func (x *legacyReceiver) accept(now time.Time, p *legacyPath, h *legacy.Header, 
 		in.received, in.highest = p.in.Received()
 	}
 	return nil
+}
+
+// recall has the sender tell a client that it must call first, once a second at most.
+func (x *legacyReceiver) recall(now time.Time, p *legacyPath, on *port, from link.Addr) {
+	r := &x.l.e.receiver
+	if !x.l.cfg.Server || now.Sub(p.recalled) < time.Second || r.e.handshakes.Load() >= maxHandshakes {
+		return
+	}
+	p.recalled = now
+	r.e.handshakes.Add(1)
+	r.tell = append(r.tell, senderMsg{kind: msgHandshake, path: p.path, port: on, addr: from, at: now})
 }
 
 // data notes an inner packet, which lies behind the header.

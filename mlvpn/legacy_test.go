@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/legacy"
 	"github.com/multilink-vpn/multilink/link/linksim"
 	"github.com/multilink-vpn/multilink/tun/tuntest"
 )
@@ -369,5 +370,63 @@ func TestLegacyErrors(t *testing.T) {
 	cancel()
 	if err := l.Run(ctx); !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+func TestLegacyRecall(t *testing.T) { synctest.Test(t, testLegacyRecall) }
+
+// testLegacyRecall checks that a server which was started anew tells a client to call,
+// and nobody else.
+func testLegacyRecall(t *testing.T) {
+	r := newRelic(t, legacyLines()[:1], LegacyConfig{})
+	defer r.close()
+	r.sleep(1500 * time.Millisecond)
+	r.lines[0].Cut() // the client hears no goodbye, and is not heard
+	r.stop[1]()
+	r.start(1)
+	spy, err := r.net.Dial(netip.MustParseAddrPort("192.0.2.66:666"), socketAddr(0), mbit(50, time.Millisecond), mbit(50, time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spy.Close()
+	codec := legacy.Codec{Key: legacy.PasswordKey("secret")}
+	other := legacy.Codec{Key: legacy.PasswordKey("other")}
+	out := legacy.NewOutgoing(time.Now(), 77, new(legacy.DataSeq))
+	heard := make(chan string, 10)
+	go func() {
+		bufs, sizes := [][]byte{make([]byte, 2000)}, make([]int, 1)
+		for {
+			if _, err := spy.Receive(bufs, sizes); err != nil {
+				return
+			}
+			h, _, err := codec.Open(nil, bufs[0][:sizes[0]])
+			heard <- fmt.Sprint(h.Type, " ", err)
+		}
+	}()
+	answer := func(c *legacy.Codec, typ legacy.Type) string {
+		t.Helper()
+		if _, err := spy.Send([][]byte{out.Control(nil, time.Now(), c, typ)}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case s := <-heard:
+			return s
+		case <-time.After(100 * time.Millisecond):
+			return "nothing"
+		}
+	}
+	if got := answer(&codec, legacy.KeepAlive); got != "DISCONNECT <nil>" {
+		t.Errorf("a client that has not called is told %s", got)
+	}
+	if got := answer(&codec, legacy.KeepAlive); got != "nothing" {
+		t.Errorf("again at once: %s", got)
+	}
+	r.sleep(2 * time.Second)
+	if got := answer(&codec, legacy.KeepAlive); got != "DISCONNECT <nil>" {
+		t.Errorf("a second later: %s", got)
+	}
+	r.sleep(2 * time.Second)
+	if got := answer(&other, legacy.KeepAlive); got != "nothing" {
+		t.Errorf("a client with another password is told %s", got)
 	}
 }
