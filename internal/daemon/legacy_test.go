@@ -37,17 +37,21 @@ func TestTunnelMTU(t *testing.T) {
 	for _, x := range []struct {
 		compat string
 		device conf.DeviceType
+		link   conf.Link
 		mtu    int
 		want   int
 	}{
-		{"", conf.TUN, 0, 1400},
-		{"", conf.TUN, 1432, 1432},
-		{conf.CompatMLVPN1, conf.TUN, 0, 1400},
-		{conf.CompatMLVPN1, conf.TUN, 1300, 1300},
-		{conf.CompatMLVPN1, conf.TUN, 1432, 1428},
-		{conf.CompatMLVPN1, conf.TAP, 1432, 1414},
+		{"", conf.TUN, conf.Link{}, 0, 1400},
+		{"", conf.TUN, conf.Link{}, 1432, 1432},
+		{conf.CompatMLVPN1, conf.TUN, conf.Link{BindHost: "192.0.2.1"}, 0, 1400},
+		{conf.CompatMLVPN1, conf.TUN, conf.Link{BindHost: "192.0.2.1"}, 1300, 1300},
+		{conf.CompatMLVPN1, conf.TUN, conf.Link{BindHost: "192.0.2.1"}, 1432, 1428},
+		{conf.CompatMLVPN1, conf.TAP, conf.Link{RemoteHost: "192.0.2.1"}, 1432, 1414},
+		{conf.CompatMLVPN1, conf.TUN, conf.Link{BindPort: 5080}, 1432, 1408},
+		{conf.CompatMLVPN1, conf.TUN, conf.Link{RemoteHost: "2001:db8::1"}, 1432, 1408},
+		{conf.CompatMLVPN1, conf.TAP, conf.Link{RemoteHost: "example.net"}, 0, 1394},
 	} {
-		if got := tunnelMTU(&conf.Config{Compat: x.compat, Device: x.device, MTU: x.mtu}); got != x.want {
+		if got := tunnelMTU(&conf.Config{Compat: x.compat, Device: x.device, MTU: x.mtu, Links: []conf.Link{{BindHost: "192.0.2.9"}, x.link}}); got != x.want {
 			t.Errorf("%+v: %d", x, got)
 		}
 	}
