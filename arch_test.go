@@ -119,9 +119,12 @@ var rules = []rule{
 	{
 		dir:   "cmd/mlvpn",
 		ours:  []string{"crypto", "internal/conf", "internal/daemon", "internal/demo", "internal/hook", "internal/netif", "internal/setup", "internal/proctitle", "internal/status"},
-		third: []string{"github.com/spf13/cobra"},
+		third: []string{"github.com/spf13/cobra", "github.com/spf13/pflag"},
 		tests: []string{goleak},
 	},
+
+	// What builds the packages of the daemon.
+	{dir: "packaging"},
 
 	// The lab and what runs in it.
 	{

@@ -33,6 +33,7 @@ func (e *engine) addAcceptor(a *acceptor) error {
 		return ErrClosed
 	}
 	l.accept[a] = struct{}{}
+	l.carried[a.traffic] = a.cfg.Name
 	if l.started {
 		e.startAcceptor(a)
 	}

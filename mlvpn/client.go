@@ -149,7 +149,7 @@ func (c *Client) ReplaceLink(id LinkID, l link.Link) error {
 		l.Close()
 		return err
 	}
-	c.e.removePort(was)
+	c.e.closePort(was)
 	return c.e.addPort(is)
 }
 

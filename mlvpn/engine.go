@@ -79,7 +79,8 @@ type life struct {
 	ended   bool
 	ports   map[*port]struct{}
 	accept  map[*acceptor]struct{}
-	first   error // what ended Run
+	carried map[*traffic]string // what was added and not removed, with its name
+	first   error               // what ended Run
 
 	cancel  context.CancelFunc // set when started
 	ctx     context.Context
@@ -107,8 +108,9 @@ func newEngine(cfg Config, s side) *engine {
 		rekeyPackets: rekeyPackets,
 
 		life: life{
-			ports:  make(map[*port]struct{}),
-			accept: make(map[*acceptor]struct{}),
+			ports:   make(map[*port]struct{}),
+			accept:  make(map[*acceptor]struct{}),
+			carried: make(map[*traffic]string),
 		},
 		notifier: notifier{box: newMailbox[Event](), call: cfg.OnEvent},
 	}

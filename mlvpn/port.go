@@ -112,6 +112,9 @@ func (e *engine) addPort(p *port) error {
 	}
 	p.serial = e.ports.Add(1)
 	l.ports[p] = struct{}{}
+	if p.from == nil {
+		l.carried[p.traffic] = p.cfg.Name
+	}
 	if l.started {
 		e.startPort(p)
 	}
@@ -124,8 +127,18 @@ func (e *engine) startPort(p *port) {
 	e.life.readers.Go(func() { e.readPort(p) })
 }
 
-// removePort closes a port, which ends its reader.
+// removePort closes a port, and forgets what it has carried.
 func (e *engine) removePort(p *port) {
+	e.closePort(p)
+	if p.from == nil {
+		e.life.mu.Lock()
+		delete(e.life.carried, p.traffic)
+		e.life.mu.Unlock()
+	}
+}
+
+// closePort closes a port, which ends its reader.
+func (e *engine) closePort(p *port) {
 	p.close()
 	e.life.mu.Lock()
 	gone := p.gone

@@ -51,10 +51,11 @@ type PortTraffic struct {
 	ReceivedPackets, ReceivedBytes uint64
 }
 
-// Traffic returns what each link has carried, by name.
+// Traffic returns what each link has carried, by name. It can be asked after Run, too.
 func (c *Client) Traffic() []PortTraffic { return c.e.traffic() }
 
-// Traffic returns what each socket and listener has carried, by name.
+// Traffic returns what each socket and listener has carried, by name. It can be asked
+// after Run, too.
 func (v *Server) Traffic() []PortTraffic { return v.e.traffic() }
 
 // Traffic returns what each link or socket has carried, by name.
@@ -63,15 +64,8 @@ func (l *Legacy) Traffic() []PortTraffic { return l.e.traffic() }
 func (e *engine) traffic() []PortTraffic {
 	e.life.mu.Lock()
 	defer e.life.mu.Unlock()
-	names := make(map[*traffic]string)
-	for p := range e.life.ports {
-		names[p.traffic] = p.cfg.Name
-	}
-	for a := range e.life.accept {
-		names[a.traffic] = a.cfg.Name
-	}
-	out := make([]PortTraffic, 0, len(names))
-	for t, name := range names {
+	out := make([]PortTraffic, 0, len(e.life.carried))
+	for t, name := range e.life.carried {
 		out = append(out, PortTraffic{
 			Name:            name,
 			SentPackets:     t.sent.packets.Load(),

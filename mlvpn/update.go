@@ -92,6 +92,7 @@ func (v *Server) RemoveListener(l link.Listener) error {
 	}
 	v.e.life.mu.Lock()
 	delete(v.e.life.accept, a)
+	delete(v.e.life.carried, a.traffic)
 	v.e.life.mu.Unlock()
 	a.l.Close()
 	for _, p := range ports {

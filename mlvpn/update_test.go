@@ -195,6 +195,7 @@ func testTraffic(t *testing.T) {
 	w.restartClient()
 	w.sleep(time.Second)
 	w.exchange(100, time.Second)
+	w.close()
 	client, server := w.client.Traffic(), w.server.Traffic()
 	if len(client) != 2 || len(server) != 2 || client[0].Name != "a" || server[1].Name != "b" {
 		t.Fatalf("got %+v and %+v", client, server)

@@ -65,7 +65,7 @@ func rootCommand() *cobra.Command {
 	f.BoolVarP(&quiet, "quiet", "q", false, "log only warnings and errors")
 	f.BoolP("version", "V", false, "print the version")
 	cmd.SetVersionTemplate("mlvpn {{.Version}}\n")
-	cmd.AddCommand(demoCommand(), statusCommand(), hookCommand(), privilegedCommand())
+	cmd.AddCommand(demoCommand(), statusCommand(), manCommand(), hookCommand(), privilegedCommand())
 	cmd.AddCommand(setupCommands()...)
 	return cmd
 }
@@ -118,7 +118,13 @@ func privilegedCommand() *cobra.Command {
 	}
 }
 
+// release is the version of a packaged build, which the linker sets.
+var release string
+
 func version() string {
+	if release != "" {
+		return release
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

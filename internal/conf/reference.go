@@ -361,9 +361,10 @@ func Markdown(w io.Writer) error {
 		{Links, "## Links: every other section"},
 	} {
 		fmt.Fprintf(&b, "%s\n\n", s.title)
-		table(&b, s.section, false)
-		b.WriteString("These keys are additions: MLVPN does not know them.\n\n")
-		table(&b, s.section, true)
+		rows(&b, sectionKeys(s.section, false))
+		b.WriteString("\nThese keys are additions: MLVPN does not know them.\n\n")
+		rows(&b, sectionKeys(s.section, true))
+		b.WriteByte('\n')
 	}
 	b.WriteString("## [filters]\n\n" + filtersDoc + "\n\n")
 	b.WriteString("## Clients: clients.d/NAME\n\n" + clientsDoc + "\n\n")
@@ -389,16 +390,14 @@ const clientsDoc = "A server with a `private_key` knows its clients by their key
 	"SIGHUP makes the server read them again: clients whose file did not change notice nothing. " +
 	"No two clients can have the same key, address or network; where a network of one lies within that of another, the smaller one counts."
 
-// table writes the keys of a section: MLVPN's, or the additions to it.
-func table(b *strings.Builder, section Section, own bool) {
-	var keys []Key
+// sectionKeys returns the keys of a section: MLVPN's, or the additions to it.
+func sectionKeys(section Section, own bool) (keys []Key) {
 	for _, k := range Reference() {
 		if k.Section == section && k.own() == own {
 			keys = append(keys, k)
 		}
 	}
-	rows(b, keys)
-	b.WriteByte('\n')
+	return keys
 }
 
 func rows(b *strings.Builder, keys []Key) {

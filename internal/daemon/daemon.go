@@ -214,6 +214,7 @@ func Run(ctx context.Context, opts Options) error {
 	opts.Log.Info("started", "mode", c.Mode, "links", len(c.Links), "config", c.File)
 	err = t.Run(ctx)
 	stop(err)
+	quotas.close()
 	events.end(hookGrace)
 	if errors.Is(err, context.Canceled) {
 		opts.Log.Info("stopped")

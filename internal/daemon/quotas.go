@@ -92,7 +92,7 @@ func makeStateDir(dir, file, account string) error {
 	return os.Chown(dir, u.UID, u.GID)
 }
 
-// run keeps the account until ctx is done, and then writes it.
+// run keeps the account until ctx is done. Then close it.
 func (q *quotas) run(ctx context.Context) {
 	tick, save := time.NewTicker(quotaTick), time.NewTicker(quotaSave)
 	defer tick.Stop()
@@ -104,10 +104,15 @@ func (q *quotas) run(ctx context.Context) {
 		case <-save.C:
 			q.save()
 		case <-ctx.Done():
-			q.save()
 			return
 		}
 	}
+}
+
+// close writes what the links have carried until the tunnel ended.
+func (q *quotas) close() {
+	q.count(time.Now())
+	q.save()
 }
 
 // count takes note of what the links have carried, and of what that means for them.

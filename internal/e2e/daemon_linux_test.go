@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -327,5 +328,86 @@ func TestNoCapabilities(t *testing.T) {
 	}
 	if _, err := os.Stat(socket); err == nil {
 		t.Error("the socket is still there")
+	}
+}
+
+// TestServiceUnit runs a client with the capabilities that the unit for systemd leaves,
+// and listens to what it tells the service manager: that it is ready, and that it makes
+// progress. It starts twice, as what it leaves behind must not be in its way.
+func TestServiceUnit(t *testing.T) {
+	netlab.Require(t)
+	unit, err := os.ReadFile("../../packaging/mlvpn@.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, caps, _ := strings.Cut(string(unit), "\nCapabilityBoundingSet=")
+	caps, _, _ = strings.Cut(caps, "\n")
+	bounding := "-all"
+	for _, c := range strings.Fields(caps) {
+		bounding += ",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "multilink-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { // as /run and /var/lib are
+		t.Fatal(err)
+	}
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err == nil {
+		err = os.Chmod(filepath.Join(dir, "notify"), 0o777)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	script := filepath.Join(dir, "updown.sh")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n[ $2 = tuntap_up ] && ip addr add $IP4 dev $1 && ip link set $1 mtu $MTU up\nexit 0\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lab := netlab.New(t, netlab.Config{Lines: two20()[:1]})
+	lab.Server.Start(t, netlab.BuildDaemon(t), "--yes-run-as-root", "-c",
+		writeConfig(t, "server.conf", general("server", serverInner, clientInner, "")+"[line1]\nbindport = 5080\n"))
+	socket := filepath.Join(dir, "status.sock")
+	file := filepath.Join(dir, "client.conf")
+	text := general("client", clientInner, serverInner, fmt.Sprintf("statuscommand = %q\ncontrol_unix_path = %q\nstate_dir = %q\n", script, socket, filepath.Join(dir, "state"))) +
+		fmt.Sprintf("[line1]\nbindhost = \"%s\"\nremotehost = \"%s\"\nremoteport = 5080\nquota_month = 1000000000\n", lab.ClientAddr(0), lab.PublicAddr())
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		cmd := lab.Client.Command("setpriv", "--bounding-set", bounding, "--inh-caps", "-all", "--no-new-privs",
+			netlab.BuildDaemon(t), "--config", file, "--user", "nobody", "--name", "boat")
+		cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(dir, "notify"), "WATCHDOG_USEC=500000")
+		client := lab.Client.StartCommand(t, cmd)
+		client.WaitOutput(t, "\"link up\" name=boat link=line1", 10*time.Second)
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			if res, err := lab.Client.Ping(serverInner, 1); err == nil && res.Received == 1 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("no ping through the tunnel")
+			}
+		}
+		heard := make(map[string]bool)
+		buf := make([]byte, 1000)
+		for manager.SetReadDeadline(time.Now().Add(5 * time.Second)); !heard["READY=1"] || !heard["WATCHDOG=1"] || !heard["STATUS=@line1"]; {
+			n, err := manager.Read(buf)
+			if err != nil {
+				t.Fatalf("the service manager heard %v: %v", heard, err)
+			}
+			heard[string(buf[:n])] = true
+		}
+		if out, err := lab.Client.Run(netlab.BuildDaemon(t), "status", "-c", file); err != nil || !strings.Contains(out, "connected") {
+			t.Errorf("status: %v\n%s", err, out)
+		}
+		rewrite(t, client, file, func(text string) string { return text + "# a comment\n" })
+		if err := client.Stop(); err != nil {
+			t.Errorf("the client did not end well: %v", err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "state", "quota-mlvpn0.json")); err != nil {
+			t.Error(err)
+		}
 	}
 }
