@@ -82,7 +82,7 @@ func ParseInvite(text string) (*Invite, error) {
 	text = strings.Join(strings.Fields(text), "")
 	body, found := strings.CutPrefix(text, invitePrefix)
 	if !found {
-		return nil, errors.New("this is not the line that mlvpn add-client prints: that begins with " + invitePrefix)
+		return nil, fmt.Errorf("this is not the line that mlvpn add-client prints, which begins with %s", invitePrefix)
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(body)
 	if err != nil || len(b) < checksumSize {
