@@ -20,6 +20,9 @@ type NetworkConfig struct {
 	// Seed is behind all that is random.
 	Seed uint64
 
+	// ServerClock is how the server's clock differs from the client's.
+	ServerClock Clock
+
 	// Deliver gets the inner packets that come out at a side, and copies what it keeps.
 	Deliver func(side int, pkt []byte)
 }
@@ -39,9 +42,33 @@ type Network struct {
 	polls, datagrams uint64
 }
 
+// A Clock is how the clock of one host differs from another's. The zero Clock does not.
+type Clock struct {
+	// Ahead is by how much it is at the beginning.
+	Ahead time.Duration
+	// Drift is how much faster it runs, in millionths. It must be larger than -1e6.
+	Drift int64
+}
+
+// at returns what the clock shows at a time since the beginning.
+func (c Clock) at(now time.Duration) time.Time {
+	return epoch.Add(c.Ahead + now + now/1e6*time.Duration(c.Drift))
+}
+
+// when returns the first time at which the clock shows t or later.
+func (c Clock) when(t time.Time) time.Duration {
+	shown := t.Sub(epoch) - c.Ahead
+	now := time.Duration(float64(shown) / (1 + float64(c.Drift)/1e6))
+	for c.at(now).Before(t) {
+		now += max(1, t.Sub(c.at(now))/2)
+	}
+	return now
+}
+
 // endState is an End and when it wants to be polled.
 type endState struct {
 	End
+	clock   Clock
 	next    time.Duration
 	send    func(line int, datagram []byte)
 	deliver func(pkt []byte)
@@ -69,7 +96,13 @@ func NewNetwork(c NetworkConfig) (*Network, error) {
 		n.wires[Down] = append(n.wires[Down], newWire(l.Down, overhead, c.Seed, uint64(2*i)))
 		n.wires[Up] = append(n.wires[Up], newWire(l.Up, overhead, c.Seed, uint64(2*i+1)))
 	}
-	client, server := c.Tunnel.New(Env{Now: epoch, Seed: c.Seed, Lines: len(c.Profile.Lines)})
+	client, server := c.Tunnel.New(Env{
+		Now:       epoch,
+		ServerNow: c.ServerClock.at(0),
+		Seed:      c.Seed,
+		Lines:     len(c.Profile.Lines),
+	})
+	clocks := [sides]Clock{Server: c.ServerClock}
 	for side, end := range [sides]End{client, server} {
 		out := n.wires[Up]
 		if side == Server {
@@ -77,6 +110,7 @@ func NewNetwork(c NetworkConfig) (*Network, error) {
 		}
 		n.ends[side] = &endState{
 			End:     end,
+			clock:   clocks[side],
 			send:    func(line int, datagram []byte) { out[line].push(n.now, line, datagram, &n.pool) },
 			deliver: func(pkt []byte) { c.Deliver(side, pkt) },
 		}
@@ -106,8 +140,9 @@ func (p Profile) check() error {
 // afterwards.
 func (n *Network) Ingress(now time.Duration, side int, pkt []byte) {
 	n.now = now
-	n.ends[side].Ingress(epoch.Add(now), pkt)
-	n.ends[side].next = now
+	e := n.ends[side]
+	e.Ingress(e.clock.at(now), pkt)
+	e.next = now
 }
 
 // Next returns when something happens if Ingress does not come before. The largest
@@ -161,7 +196,7 @@ func (n *Network) arrivals(d Direction, to *endState) {
 		for w.next() <= n.now {
 			t := w.take()
 			n.datagrams++
-			to.Arrive(epoch.Add(n.now), t.line, t.data)
+			to.Arrive(to.clock.at(n.now), t.line, t.data)
 			to.next = n.now
 			n.pool.put(t.data)
 		}
@@ -170,10 +205,10 @@ func (n *Network) arrivals(d Direction, to *endState) {
 
 func (n *Network) poll(e *endState) {
 	n.polls++
-	next := e.Poll(epoch.Add(n.now), e.send, e.deliver)
+	next := e.Poll(e.clock.at(n.now), e.send, e.deliver)
 	e.next = never
 	if !next.IsZero() {
-		e.next = next.Sub(epoch)
+		e.next = e.clock.when(next)
 	}
 }
 

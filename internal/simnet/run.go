@@ -23,6 +23,10 @@ type Config struct {
 
 	// Seed is behind all that is random.
 	Seed uint64
+
+	// ServerClock is how the server's clock differs from the client's. A tunnel must not
+	// compare the times of its two ends.
+	ServerClock Clock
 }
 
 // Run runs a simulation. It fails if the Config makes no sense, and if the tunnel damages
@@ -37,10 +41,11 @@ func Run(c Config) (*Result, error) {
 	}
 	var err error
 	r.network, err = NewNetwork(NetworkConfig{
-		Profile: c.Profile,
-		Tunnel:  c.Tunnel,
-		Seed:    c.Seed,
-		Deliver: func(side int, pkt []byte) { r.hosts[side].deliver(r.now, pkt) },
+		Profile:     c.Profile,
+		Tunnel:      c.Tunnel,
+		Seed:        c.Seed,
+		ServerClock: c.ServerClock,
+		Deliver:     func(side int, pkt []byte) { r.hosts[side].deliver(r.now, pkt) },
 	})
 	if err != nil {
 		return nil, err

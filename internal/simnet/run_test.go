@@ -124,6 +124,55 @@ func TestBehind(t *testing.T) {
 	}
 }
 
+// wakeful is a tunnel that asks to be polled every 10 ms of its own clock.
+type wakeful struct {
+	spread
+	polls []time.Time
+	next  time.Time
+}
+
+func (w *wakeful) Poll(now time.Time, _ func(int, []byte), _ func([]byte)) time.Time {
+	if w.next.IsZero() {
+		w.next = now
+	}
+	if !now.Before(w.next) {
+		w.polls = append(w.polls, now)
+		w.next = w.next.Add(10 * ms)
+	}
+	return w.next
+}
+
+// TestServerClock polls both ends for 10 s by clocks that differ.
+func TestServerClock(t *testing.T) {
+	var client, server wakeful
+	var env Env
+	run1(t, Config{
+		Profile:     Profile{Lines: []Line{symmetric(linksim.Profile{})}},
+		Tunnel:      Tunnel{New: func(e Env) (End, End) { env = e; return &client, &server }},
+		Duration:    10 * time.Second,
+		ServerClock: Clock{Ahead: time.Hour, Drift: 1000},
+	})
+	if d := env.ServerNow.Sub(env.Now); d != time.Hour {
+		t.Errorf("the server's clock is ahead by %v, want an hour", d)
+	}
+	for _, end := range []struct {
+		name  string
+		polls []time.Time
+		from  time.Time
+		want  int // polls: the server's clock shows 10 ms more in 10 s
+	}{{"client", client.polls, env.Now, 1001}, {"server", server.polls, env.ServerNow, 1002}} {
+		if len(end.polls) != end.want {
+			t.Errorf("%s: %d polls, want %d", end.name, len(end.polls), end.want)
+		}
+		for i, at := range end.polls {
+			want := end.from.Add(time.Duration(i) * 10 * ms)
+			if late := at.Sub(want); late < 0 || late > time.Microsecond {
+				t.Fatalf("%s: poll %d is %v late", end.name, i, late)
+			}
+		}
+	}
+}
+
 // damage is a tunnel that changes a byte of each packet of full size.
 type damage struct{ spread }
 

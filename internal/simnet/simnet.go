@@ -66,8 +66,9 @@ type Tunnel struct {
 
 // An Env is what a Tunnel's ends may know when they are made.
 type Env struct {
-	// Now is the time at which the run begins.
-	Now time.Time
+	// Now is the time at which the run begins by the client's clock, ServerNow by the
+	// server's.
+	Now, ServerNow time.Time
 	// Seed is the run's.
 	Seed uint64
 	// Lines is the number of lines. They are numbered from 0 at both ends.

@@ -128,8 +128,10 @@ func (r *Receiver) Input(now time.Duration, s *Segment) {
 		r.takeOld(left, right)
 		return
 	}
-	if left <= r.acked && int32(s.TSVal-r.tsRecent) >= 0 {
-		r.tsRecent = s.TSVal // RFC 7323, section 4.3
+	if left <= r.acked && right >= r.acked && int32(s.TSVal-r.tsRecent) >= 0 {
+		// RFC 7323, section 4.3. Linux drops a segment that lies before the window, such
+		// as a needless retransmission, before it looks at this.
+		r.tsRecent = s.TSVal
 	}
 	switch {
 	case right <= r.next || r.pending.contains(left, right):

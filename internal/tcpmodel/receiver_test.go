@@ -116,3 +116,21 @@ func TestWindowGrows(t *testing.T) {
 		t.Errorf("window of %d bytes, want room for two round trips", w)
 	}
 }
+
+// TestCoalesce gathers segments as receive offload does.
+func TestCoalesce(t *testing.T) {
+	rt := newReceiverTest(t)
+	rt.r.coalesce = 8
+	for i := range uint32(8) {
+		rt.take(i, 0)
+	}
+	rt.wantAcks("one for eight", 8)
+	rt.take(8, 0)
+	rt.wantAcks("no more yet")
+	rt.now = rt.r.Next()
+	rt.poll()
+	rt.wantAcks("one when the line is quiet", 9)
+	if rt.now > ms {
+		t.Errorf("it waited %v", rt.now)
+	}
+}

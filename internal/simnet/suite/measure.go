@@ -76,7 +76,15 @@ func Measure(c Case, t simnet.Tunnel, o Options) (Row, error) {
 	r := Row{Case: c}
 	sim := c.simulated(o)
 	run := func(p simnet.Profile, flows []simnet.Flow) (*simnet.Result, error) {
-		return simnet.Run(simnet.Config{Profile: p, Tunnel: t, Flows: flows, Duration: o.Duration, Warmup: o.Warmup, Seed: o.Seed})
+		return simnet.Run(simnet.Config{
+			Profile:     p,
+			Tunnel:      t,
+			Flows:       flows,
+			Duration:    o.Duration,
+			Warmup:      o.Warmup,
+			Seed:        o.Seed,
+			ServerClock: simnet.Clock{Ahead: 77 * time.Minute, Drift: 50},
+		})
 	}
 	flow := []simnet.Flow{{Direction: simnet.Direction(c.Direction), Control: c.Control}}
 	var err error
