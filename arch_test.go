@@ -143,6 +143,13 @@ var rules = []rule{
 	{dir: "internal/simnet", ours: []string{"internal/tcpmodel", "link/linksim"}},
 	{dir: "internal/simnet/suite", ours: []string{"internal/simnet", "internal/tcpmodel", "internal/bench/profile", "link/linksim"}},
 
+	{
+		dir:   "internal/simnet/kernel",
+		ours:  []string{"internal/simnet", "internal/netlab"},
+		third: []string{xsys, netlink},
+		tests: []string{"internal/tcpmodel", "link/linksim"},
+	},
+
 	// Examples show what a stranger can do.
 	{dir: "examples/...", ours: public, third: []string{xnet, xsys}, tests: []string{goleak}},
 }

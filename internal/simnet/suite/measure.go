@@ -16,6 +16,9 @@ const (
 	frame   = 1538
 )
 
+// comeUp is the time that a tunnel has before the flow begins.
+const comeUp = time.Second
+
 // A Case is one flow over a profile.
 type Case struct {
 	Profile   profile.Profile
@@ -54,7 +57,7 @@ func (c Case) String() string {
 
 // Options say how long to look. The zero value does not.
 type Options struct {
-	// Duration is how long the flow sends, Warmup how much of it is not measured.
+	// Duration is how long a run is, Warmup how much of it is not measured.
 	Duration, Warmup time.Duration
 	Seed             uint64
 }
@@ -86,7 +89,7 @@ func Measure(c Case, t simnet.Tunnel, o Options) (Row, error) {
 			ServerClock: simnet.Clock{Ahead: 77 * time.Minute, Drift: 50},
 		})
 	}
-	flow := []simnet.Flow{{Direction: simnet.Direction(c.Direction), Control: c.Control}}
+	flow := []simnet.Flow{{Direction: simnet.Direction(c.Direction), Control: c.Control, Start: comeUp}}
 	var err error
 	if r.Run, err = run(sim, flow); err != nil {
 		return r, err
