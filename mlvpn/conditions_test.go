@@ -470,7 +470,7 @@ func testAllowance(t *testing.T) {
 
 	// One of alice's links, which works, seems to move.
 	v.tap.filter(func(up bool, _ []byte) bool { return up })
-	v.sleep(400 * time.Millisecond)
+	v.sleep(2 * time.Second)
 	caught := v.tap.sent(func(r *recorded) bool { return r.held && r.up && r.line == 0 })
 	v.tap.filter(func(bool, []byte) bool { return true }) // the old address does not answer
 	last := caught[len(caught)-1]

@@ -175,7 +175,8 @@ type LinkConfig struct {
 	Overflow bool
 
 	// Timeout is how long the link may be silent before it is declared dead. 0 means
-	// 3 s; less than 500 ms means 500 ms.
+	// 3 s; less than 500 ms means 500 ms. While the session sends nothing for 10 s or more
+	// it is watched less closely, and may be silent for twice as long.
 	Timeout time.Duration
 
 	// LossTolerance is the fraction of packets, 0 to 1, whose loss is tolerated:

@@ -171,20 +171,26 @@ func TestScale(t *testing.T) {
 	go io.Copy(io.Discard, stdout)
 
 	t.Logf("%d clients are up after %v", n, s.wait(t, n, time.Minute).Round(10*time.Millisecond))
-	time.Sleep(2 * time.Second)
+	idle := time.Second
+	if longTests() {
+		time.Sleep(quietAfter + 2*time.Second) // until all paths rest
+		idle = 10 * time.Second
+	}
 	full := heap()
 	each := (int64(full) - int64(empty)) / int64(n)
-	const idle = 5 * time.Second
 	before := cpuTime(t)
 	time.Sleep(idle)
 	used := cpuTime(t) - before
 	t.Logf("%.1f KiB of heap for each idle client, %.1f MiB for the server without any; %.1f %% of a core for all",
 		float64(each)/1024, float64(empty-base)/(1<<20), 100*used.Seconds()/idle.Seconds())
+	if share := used.Seconds() / idle.Seconds(); longTests() && share > 0.05 {
+		t.Errorf("idle clients cost %.1f %% of a core, want less than 5", 100*share)
+	}
 	if each > 150<<10 {
 		t.Errorf("an idle client costs %d KiB, want at most 150", each>>10)
 	}
 
-	for _, graceful := range []bool{true, false} {
+	for _, graceful := range []bool{true, false}[:times(1, 2)] {
 		if !graceful {
 			s.e.call(func(time.Time) { clear(s.e.sender.sessions) }) // it says goodbye to nobody
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multilink-vpn/multilink/internal/path"
 	"github.com/multilink-vpn/multilink/internal/wire"
 )
 
@@ -160,7 +161,11 @@ func (s *sender) handle(now time.Time, m *senderMsg) {
 			p.tx.peer.worn = true
 		}
 		if p.tx.monitor != nil {
-			s.control(now, p, &control{has: hasPong, pong: wire.Pong{Echo: m.ping.Echo, Received: m.received, Highest: m.highest}})
+			c := control{has: hasPong, pong: wire.Pong{Echo: m.ping.Echo, Received: m.received, Highest: m.highest}}
+			if w, ok := p.tx.monitor.(*path.Monitor); ok && w.Resting() && s.e.expects == wire.KindInit {
+				s.addProbe(now, p, &c) // it would follow soon
+			}
+			s.control(now, p, &c)
 		}
 	case msgChallenge:
 		if p.tx.monitor != nil {
@@ -197,6 +202,7 @@ func (s *sender) tick(now time.Time, ses *Session) {
 		return
 	}
 	s.renewKeys(now, ses)
+	s.rest(now, ses)
 	for _, ep := range ses.tx.epochs() {
 		for _, p := range ep.tx.active {
 			due := p.tx.monitor.Advance(now, p.rto())
@@ -211,6 +217,40 @@ func (s *sender) tick(now time.Time, ses *Session) {
 		}
 	}
 	s.wake(ses)
+}
+
+// quietAfter is after what time without a packet the paths of a session may rest: a
+// server may have a thousand clients that do nothing.
+const quietAfter = 10 * time.Second
+
+// rest has the paths of a session probed less often while it sends no packets.
+func (s *sender) rest(now time.Time, ses *Session) {
+	t := &ses.tx
+	if t.current == nil {
+		return
+	}
+	var sent uint64
+	for _, p := range t.current.tx.active {
+		sent += p.tx.count.packets
+	}
+	if sent != t.sent || t.active.IsZero() {
+		t.sent, t.active = sent, now
+	}
+	factor := 1
+	if now.Sub(t.active) >= quietAfter {
+		// A little less often than a client, whose probes this end's can ride along with.
+		factor = 5
+		if s.e.expects == wire.KindInit {
+			factor = 6
+		}
+	}
+	for _, p := range t.current.tx.active {
+		if m, ok := p.tx.monitor.(*path.Monitor); ok && (factor == 1 || m.State() == path.Up) {
+			m.Rest(now, factor)
+		} else if ok {
+			m.Rest(now, 1)
+		}
+	}
 }
 
 // reschedule sets the session's timer to its earliest deadline.

@@ -53,16 +53,23 @@ const maxControl = 256
 // probe sends a PING, with what the peer should know of the path until it has
 // answered once.
 func (s *sender) probe(now time.Time, p *pathState) {
+	var c control
+	s.addProbe(now, p, &c)
+	s.control(now, p, &c)
+}
+
+// addProbe adds the PING to what is sent anyway.
+func (s *sender) addProbe(now time.Time, p *pathState, c *control) {
 	var echo [8]byte
 	s.rng.Read(echo[:])
-	c := control{has: hasPing, ping: wire.Ping{Echo: binary.BigEndian.Uint64(echo[:])}}
+	c.has |= hasPing
+	c.ping = wire.Ping{Echo: binary.BigEndian.Uint64(echo[:])}
 	if !p.tx.peer.knows && p.tx.port.id != 0 {
 		c.has |= hasInfo
 		c.info = wire.PathInfo{Name: p.tx.cfg.Name, Weight: p.tx.cfg.PeerBandwidth, Tier: p.tx.cfg.tier()}
 	}
 	p.tx.probes.add(c.ping.Echo, now)
 	p.tx.monitor.Probed(now)
-	s.control(now, p, &c)
 }
 
 const (

@@ -43,6 +43,8 @@ type sessionSender struct {
 	working  bool      // in sender.work
 	down     time.Time // since when no path works
 	reported bool      // the last session event was SessionUp
+	active   time.Time // when packets were last seen to be sent
+	sent     uint64    // how many had been then
 	retry    time.Time // before this, the peer asked not to be called
 	count    sessionSendCounters
 }

@@ -88,6 +88,7 @@ type Monitor struct {
 	interval time.Duration
 	state    State
 
+	resting   int // factor of the interval; 0 is as 1
 	nextProbe time.Time
 	alive     time.Time // sending time of the latest probe known to have been answered
 	downSince time.Time
@@ -101,10 +102,33 @@ func New(now time.Time, cfg Config) *Monitor {
 // Configure changes the pace. The next probe goes out when it was due, or earlier.
 func (m *Monitor) Configure(now time.Time, cfg Config) {
 	m.timeout, m.interval = cfg.timeout(), cfg.Interval()
+	m.interval *= time.Duration(max(m.resting, 1))
 	if next := now.Add(m.interval); next.Before(m.nextProbe) {
 		m.nextProbe = next
 	}
 }
+
+// Rest says that nothing depends on the path at present, so that the interval between
+// two probes may be so many times as long, and silence go unnoticed for longer. 1 is no
+// rest: when it ends, a probe is due at once.
+func (m *Monitor) Rest(now time.Time, factor int) {
+	if factor == max(m.resting, 1) {
+		return
+	}
+	m.interval = m.interval / time.Duration(max(m.resting, 1)) * time.Duration(factor)
+	m.resting = factor
+	if factor > 1 {
+		return
+	}
+	// Silence so far is judged by the next probe, not by those that were not sent.
+	if at := now.Add(-m.interval); m.state == Up && m.alive.Before(at) {
+		m.alive = at
+	}
+	m.ProbeNow(now)
+}
+
+// Resting reports whether the path rests.
+func (m *Monitor) Resting() bool { return m.resting > 1 }
 
 // State returns the path's state.
 func (m *Monitor) State() State { return m.state }

@@ -141,6 +141,33 @@ func TestFailAndStaleAnswer(t *testing.T) {
 	mt.want(Up)
 }
 
+func TestRest(t *testing.T) {
+	mt := newMonitorTest(t, 2*time.Second)
+	mt.run(time.Second, true)
+	mt.m.Rest(mt.now, 4)
+	mt.m.Rest(mt.now, 4)
+	if n := mt.run(time.Minute, true); n < 59 || n > 61 {
+		t.Errorf("%d probes in a minute, want one each second", n)
+	}
+	mt.want(Up)
+	t.Log("# it ends: a probe is due, and the path does not suffer for those not sent")
+	mt.run(900*time.Millisecond, false)
+	mt.m.Rest(mt.now, 1)
+	if mt.m.Advance(mt.now, rto) == false {
+		t.Error("no probe is due when the rest ends")
+	}
+	mt.want(Up)
+	if n := mt.run(10*time.Second, true); n < 40 || n > 42 {
+		t.Errorf("%d probes in ten seconds, want four each second", n)
+	}
+	t.Log("# silence while it rests is noticed after three of the longer intervals")
+	mt.m.Rest(mt.now, 4)
+	mt.run(2500*time.Millisecond, false)
+	mt.want(Up)
+	mt.run(2*time.Second, false)
+	mt.want(Down)
+}
+
 func TestProbeNow(t *testing.T) {
 	mt := newMonitorTest(t, 30*time.Second)
 	mt.run(1500*time.Millisecond, true)
