@@ -47,6 +47,27 @@ type Event struct {
 
 func (e Event) aboutLink() bool { return e.Type == RtunUp || e.Type == RtunDown }
 
+// maxLink is the length in bytes of the longest name of a link.
+const maxLink = 63
+
+// check returns why the event cannot be one of a daemon whose configuration is good: the
+// script runs as root, and the daemon that reports the event may not.
+func (e Event) check() error {
+	switch e.Type {
+	case TuntapUp, TuntapDown, RtunUp, RtunDown:
+	default:
+		return fmt.Errorf("there is no event %q", e.Type)
+	}
+	if !e.aboutLink() {
+		return nil
+	}
+	bad := func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`[]"=#`, r) }
+	if e.Link == "" || len(e.Link) > maxLink || e.Link[0] == '-' || strings.ContainsFunc(e.Link, bad) {
+		return fmt.Errorf("no link can be called %q", e.Link)
+	}
+	return nil
+}
+
 // subject is what the event is about: a link, or "" for the tunnel.
 func (e Event) subject() string {
 	if e.aboutLink() {

@@ -108,6 +108,10 @@ func Serve(in io.Reader, log *slog.Logger) error {
 		var e Event
 		err := lines.Decode(&e)
 		if err == nil {
+			if bad := e.check(); bad != nil {
+				log.Error("the daemon asks for what it must not", "err", bad)
+				continue
+			}
 			r.Post(e)
 			continue
 		}

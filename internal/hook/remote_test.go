@@ -99,3 +99,26 @@ func TestServeRefusesNonsense(t *testing.T) {
 		t.Error("nonsense after the configuration: no error")
 	}
 }
+
+// TestServeRefusesStrangeEvents plays a daemon that somebody has taken over: the script
+// hears of no event that a good one could not report.
+func TestServeRefusesStrangeEvents(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	path := script(t, `echo "$2 $3" >> `+out)
+	in := `{"Path":"` + path + `"}` +
+		`{"Type":"rtun_up","Link":"dsl 1"}` +
+		`{"Type":"shutdown"}` +
+		`{"Type":"rtun_up","Link":""}` +
+		`{"Type":"rtun_up","Link":"--help"}` +
+		`{"Type":"rtun_up","Link":"a\nb"}` +
+		`{"Type":"rtun_up","Link":"a\"b"}` +
+		`{"Type":"rtun_up","Link":"` + strings.Repeat("x", 64) + `"}` +
+		`{"Type":"tuntap_up","Link":"--ignored"}`
+	if err := Serve(strings.NewReader(in), slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(out)
+	if want := "rtun_up dsl 1\ntuntap_up \n"; err != nil || string(got) != want {
+		t.Errorf("the script heard %q, %v, want %q", got, err, want)
+	}
+}
