@@ -34,7 +34,7 @@ func (x *measurement) overTunnel(ctx context.Context) error {
 		fmt.Fprint(x.stderr, log)
 	}
 	if err = errors.Join(err, cpuErr); err != nil {
-		return fmt.Errorf("%w; the daemons' last words: %s", err, tail(log, 1000))
+		return fmt.Errorf("%w\nthe daemons' last words:\n%s", err, tail(log, 1000))
 	}
 	return nil
 }

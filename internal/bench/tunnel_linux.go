@@ -38,7 +38,7 @@ func (c *course) startTunnel(lines []int) (_ *tunnel, err error) {
 	t := &tunnel{dir: dir}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("%w; the daemons' last words: %s", err, tail(t.stop(), 1000))
+			err = fmt.Errorf("%w\nthe daemons' last words:\n%s", err, tail(t.stop(), 1000))
 		}
 	}()
 	t.server, err = t.start(c.lab.Server, c.binary, "server", config("server", serverInner, clientInner, c.settings, lines, func(k int) string {

@@ -58,18 +58,18 @@ func steady(until time.Duration, holes ...[2]time.Duration) (p Progress) {
 
 func TestProgressRate(t *testing.T) {
 	p := steady(10*time.Second, [2]time.Duration{1900 * ms, 2200 * ms}, [2]time.Duration{4 * time.Second, 4100 * ms})
-	if got := p.Rate(3*time.Second, 3500*ms); math.Abs(got-8) > 0.01 {
+	if got := p.Rate(3*time.Second, 3500*ms); !(math.Abs(got-8) < 0.01) {
 		t.Errorf("rate %v, want 8", got)
 	}
 	// Between two samples, the bytes are in proportion.
-	if got := p.Rate(3001*ms, 3004*ms); math.Abs(got-8) > 0.01 {
+	if got := p.Rate(3001*ms, 3004*ms); !(math.Abs(got-8) < 0.01) {
 		t.Errorf("rate between samples %v, want 8", got)
 	}
 	// The hole at 2 s makes the rate from there too high, unless it is avoided.
 	if got := p.Rate(2*time.Second, 4*time.Second); got < 8.3 {
 		t.Errorf("rate from within a hole %v, want more than 8.3", got)
 	}
-	if got := p.Undisturbed(2*time.Second, 4*time.Second); math.Abs(got-8) > 0.01 {
+	if got := p.Undisturbed(2*time.Second, 4*time.Second); !(math.Abs(got-8) < 0.01) {
 		t.Errorf("rate without holes at the edges %v, want 8", got)
 	}
 	s := p.Series(time.Second)
@@ -135,7 +135,7 @@ func testRuns() []Run {
 			r.Loaded = Latency{Sent: 500, Received: 495, Median: 90, P99: 120}
 		}),
 		run(func(r *Run) { r.Kind, r.Goodput, r.Discarded = Tunnel, 1, "busy" }),
-		run(func(r *Run) { r.Kind, r.Failed = MPTCP, "no route" }),
+		run(func(r *Run) { r.Kind, r.Failed = MPTCP, "no route\nand a long log" }),
 		run(func(r *Run) { r.Kind, r.Goodput = MPTCP, 57 }),
 		run(func(r *Run) { r.Kind, r.Line, r.Gap, r.Return = Blackhole, 1, 2500, -1 }),
 		run(func(r *Run) { r.Kind, r.Direction, r.Goodput = Alone, "up", 10 }),
@@ -156,6 +156,29 @@ func TestRows(t *testing.T) {
 	}
 	if up := rows[1]; !math.IsNaN(up.Goodput) || !math.IsNaN(up.MPTCP) || len(up.Shortfalls(1)) != 0 {
 		t.Errorf("what was not measured: %+v, short %v", up, up.Shortfalls(1))
+	}
+}
+
+// TestCutAlone judges the gap of a cut without a run of the whole tunnel.
+func TestCutAlone(t *testing.T) {
+	runs := []Run{{Profile: "p", Kind: Blackhole, Gap: 201, Return: 10, Idle: Latency{Sent: 9, Received: 9, Median: 20}}}
+	if got := Rows(runs)[0].Shortfalls(9); len(got) != 1 || !strings.HasPrefix(got[0], "gap of 201 ms") {
+		t.Errorf("falls short in %q, want the gap", got)
+	}
+	runs[0].Idle.Median = 70
+	if got := Rows(runs)[0].Shortfalls(9); len(got) != 0 {
+		t.Errorf("falls short in %q, want nothing: 210 ms are three round trips", got)
+	}
+}
+
+// TestNoPing has no reply under load, which must not look like a short one.
+func TestNoPing(t *testing.T) {
+	rows := Rows([]Run{{Profile: "p", Kind: Tunnel, Idle: Latency{Sent: 9, Received: 9, Median: 20}, Loaded: Latency{Sent: 9}}})
+	if got := rows[0].Loaded.cell(); got != "all lost" {
+		t.Errorf("ping under load %q, want all lost", got)
+	}
+	if got := rows[0].Shortfalls(9); len(got) != 1 || got[0] != "no ping passes under load" {
+		t.Errorf("falls short in %q", got)
 	}
 }
 

@@ -90,7 +90,8 @@ func newRow(k key, runs []Run) Row {
 			} else {
 				row.Failed++
 			}
-			reason := fmt.Sprintf("%s: %s", r.Kind, cmp.Or(r.Failed, r.Discarded))
+			first, _, _ := strings.Cut(cmp.Or(r.Failed, r.Discarded), "\n")
+			reason := fmt.Sprintf("%s: %s", r.Kind, first)
 			if !slices.Contains(row.Reasons, reason) {
 				row.Reasons = append(row.Reasons, reason)
 			}
@@ -106,7 +107,7 @@ func newRow(k key, runs []Run) Row {
 	row.Sum = of(slices.Concat(tunnel, good[MPTCP]), func(r Run) float64 { return r.Sum })
 	row.Goodput = of(tunnel, func(r Run) float64 { return r.Goodput })
 	row.Gap = of(tunnel, func(r Run) float64 { return r.Gap })
-	row.Idle = latencyOf(tunnel, func(r Run) Latency { return r.Idle })
+	row.Idle = latencyOf(slices.Concat(tunnel, good[Blackhole]), func(r Run) Latency { return r.Idle })
 	row.Loaded = latencyOf(tunnel, func(r Run) Latency { return r.Loaded })
 	row.MPTCP = of(good[MPTCP], func(r Run) float64 { return r.Goodput })
 	row.CutGap = of(good[Blackhole], func(r Run) float64 { return r.Gap })
@@ -133,12 +134,14 @@ func of(runs []Run, value func(Run) float64) float64 {
 	return median(values)
 }
 
+// latencyOf counts the pings of all runs, and takes the times of those that have some.
 func latencyOf(runs []Run, get func(Run) Latency) Latency {
 	var l Latency
 	for _, r := range runs {
 		l.Sent += get(r).Sent
 		l.Received += get(r).Received
 	}
+	runs = slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return get(r).Received == 0 })
 	l.Median = of(runs, func(r Run) float64 { return get(r).Median })
 	l.P99 = of(runs, func(r Run) float64 { return get(r).P99 })
 	return l
@@ -155,6 +158,9 @@ func (r Row) Shortfalls(slowest float64) (short []string) {
 		add("%.2f × the best line, want %.2f", b, wantOfBest)
 	}
 	serialize := 2 * fullPacket / slowest
+	if r.Loaded.Sent > 0 && r.Loaded.Received == 0 {
+		add("no ping passes under load")
+	}
 	if m := r.Idle.Median + slackMedian + serialize; r.Loaded.Median > m {
 		add("ping under load %.0f ms (median), want %.0f", r.Loaded.Median, m)
 	}
@@ -216,8 +222,11 @@ func WriteTable(w io.Writer, rows []Row, slowest func(Row) float64) error {
 
 // cell shows median / p99, and the loss if there is any.
 func (l Latency) cell() string {
-	if l.Sent == 0 || math.IsNaN(l.Median) {
+	switch {
+	case l.Sent == 0:
 		return "–"
+	case l.Received == 0:
+		return "all lost"
 	}
 	s := fmt.Sprintf("%.0f / %.0f", l.Median, l.P99)
 	if lost := l.Sent - l.Received; lost > 0 {
