@@ -104,13 +104,38 @@ func (v *Server) grant(ses *Session, addrs []netip.Prefix) {
 // revoke gives the addresses of a session that has ended back.
 func (v *Server) revoke(ses *Session) {
 	for _, a := range ses.leased {
+		if v.addressing.leases[a.Addr()] != ses {
+			continue // somebody has announced it since
+		}
+		delete(v.addressing.leases, a.Addr())
 		for _, pool := range v.addressing.pools {
 			pool.Release(a.Addr())
 		}
-		delete(v.addressing.leases, a.Addr())
 	}
+	v.addressing.announced(ses, (*lease.Pool).Release)
 	v.tellLeases(ses, false)
 	ses.leased = nil
+}
+
+// announced calls fn with the single addresses that a client by password has announced,
+// for each pool.
+func (a *addressing) announced(ses *Session, fn func(*lease.Pool, netip.Addr)) {
+	for _, x := range ses.prefixes {
+		for _, pool := range a.pools {
+			if x.IsSingleIP() {
+				fn(pool, x.Addr())
+			}
+		}
+	}
+}
+
+// claim keeps the addresses that a client by password has announced out of the pools. Who
+// was given one before does not get the packets for it any more.
+func (v *Server) claim(ses *Session) {
+	v.addressing.announced(ses, func(pool *lease.Pool, x netip.Addr) {
+		pool.Take(x)
+		delete(v.addressing.leases, x)
+	})
 }
 
 // tellLeases tells the receiver who may send from leased addresses. In password mode

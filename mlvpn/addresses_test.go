@@ -258,3 +258,47 @@ func TestMaxClients(t *testing.T) {
 		t.Errorf("a client that is there cannot come back: %v", err)
 	}
 }
+
+// An address that a client by password announces is not lent to another, and if it is, who
+// announces it has it.
+func TestAnnouncedAddresses(t *testing.T) {
+	v, err := NewServer(ServerConfig{Config: Config{Device: tuntest.New(tuntest.Config{}), PasswordKey: passwordKey()}, Pools: prefixes("10.9.0.1/30")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	login := func(hello wire.Params) *Session {
+		addrs := v.offer(zeroPublic, nil, &hello)
+		s := v.session(zeroPublic, nil, &hello)
+		v.grant(s, addrs)
+		v.changed(s, true)
+		return s
+	}
+	only := netip.MustParseAddr("10.9.0.2") // that there is to lend
+	to := func() []string {
+		return names(v.route(&packet{info: flow.Info{Version: 4, Dst: only}}, nil))
+	}
+	lent := login(wire.Params{Client: 1, Name: "lent"})
+	if got := to(); !slices.Equal(got, []string{"lent"}) {
+		t.Errorf("the lent address goes to %q", got)
+	}
+	own := login(wire.Params{Client: 2, Name: "own", Prefixes: prefixes("10.9.0.2/32")})
+	if got := to(); !slices.Equal(got, []string{"own"}) {
+		t.Errorf("the announced address goes to %q", got)
+	}
+	v.ended(lent)
+	if got := to(); !slices.Equal(got, []string{"own"}) {
+		t.Errorf("after the other has ended, the announced address goes to %q", got)
+	}
+	if third := login(wire.Params{Client: 5, Name: "third"}); len(third.leased) != 0 {
+		t.Errorf("the announced address is lent again: %v", third.leased)
+	}
+	v.ended(own)
+	if got := login(wire.Params{Client: 3, Name: "next"}); len(got.leased) != 1 || !slices.Equal(to(), []string{"next"}) {
+		t.Errorf("the address is not free again: %v", got.leased)
+	}
+	v.ended(v.sessions[identity{password: "3"}])
+	own = login(wire.Params{Client: 2, Name: "own", Prefixes: prefixes("10.9.0.2/32")})
+	if late := login(wire.Params{Client: 4, Name: "late"}); len(late.leased) != 0 {
+		t.Errorf("an announced address is lent: %v", late.leased)
+	}
+}

@@ -272,6 +272,7 @@ func (v *Server) learned(s *Session, from netip.Addr) { v.routes.learn(from, s) 
 func (v *Server) changed(s *Session, up bool) {
 	if up {
 		v.routes.add(s, s.prefixes)
+		v.claim(s)
 	} else {
 		v.routes.rest(s)
 	}
