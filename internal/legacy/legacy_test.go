@@ -44,6 +44,12 @@ func TestGolden(t *testing.T) {
 		if typ != Data && !bytes.Equal(body, typ.payload()) {
 			t.Errorf("packet %d: %s says %q, and we %q", i, typ, body, typ.payload())
 		}
+		if h2, body2, err := c.Open(nil, append(datagram[:len(datagram):len(datagram)], "tail"...)); err != nil || h2 != h || !bytes.Equal(body2, body) {
+			t.Errorf("packet %d with more behind it: %+v, %x, %v", i, h2, body2, err)
+		}
+		if _, _, err := c.Open(nil, datagram[:len(datagram)-1]); !errors.Is(err, ErrMalformed) {
+			t.Errorf("packet %d cut short: error %v", i, err)
+		}
 		if again := c.Seal(nil, &h, body); !bytes.Equal(again, datagram) {
 			t.Errorf("packet %d: sealed %x, want %x", i, again, datagram)
 		}

@@ -28,9 +28,7 @@ func (d *DataSeq) Expand(stamp uint32, bits int) uint64 {
 	shift := 32 - bits
 	ahead := int32(stamp<<shift-uint32(d.next)<<shift) >> shift
 	n := d.next + uint64(int64(ahead))
-	if ahead >= 0 {
-		d.next = n + 1
-	}
+	d.next = n + 1
 	return n
 }
 

@@ -13,7 +13,7 @@ func expressions() []string {
 		"net 10", "net 10.92", "net 10.92.0.0/30", "src net 10.0.0.0/8", "dst net 192.168.0.0 mask 255.255.0.0", "net 0.0.0.0/0", "net 1.2.3.4/32",
 		"net fd00::/8", "src net fe80::/10", "dst net 2001:db8::/33", "ip6 net ::/0", "net ::1",
 		"port 53", "tcp port 80", "udp port 5060", "src port 7776", "dst port 7777", "src and dst port 22", "tcp src or dst port 443",
-		"port 80 or 443 or 22", "tcp port 80 or 443", "port (80 or not 443)", "port http", "port domain", "udp port sip", "tcp dst port ssh or https",
+		"port 80 or 443 or 22", "tcp port 80 or 443", "port (80 or not 443)", "port 80 or (443 or 22)", "src host 10.92.0.1 and not (10.92.0.2 or 10.1.2.3)", "port http", "port domain", "udp port sip", "tcp dst port ssh or https",
 		"port 5060 or tcp port 7001 and not host 10.92.0.1", "port 0", "port 65535",
 		"portrange 5000-6000", "udp portrange 7777-7776", "tcp dst portrange 20-http", "portrange 7001", "src portrange 1024-65535", "udp portrange sip-5061", "portrange 53",
 		"proto 17", "ip proto 6", "ip6 proto 58", `ip proto \tcp`, `proto \udp`, "ip proto ospf", "ip proto 300 or ip6", "ip6 proto 44",

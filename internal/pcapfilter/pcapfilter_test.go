@@ -321,6 +321,67 @@ func TestFar(t *testing.T) {
 	}
 }
 
+// TestDistances does the same for every distance of a jump around the limit.
+func TestDistances(t *testing.T) {
+	pkt := []byte{0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}
+	check := func(e string, want bool) {
+		t.Helper()
+		f, err := Compile(e, Raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Match(pkt); got != want {
+			t.Errorf("%d instructions: %v, want %v", len(f.Program()), got, want)
+		}
+	}
+	// The tail shifts what is before it by an even or an odd number of instructions.
+	for _, tail := range []string{"len = 20", "len + 1 = 21"} {
+		first := "len = 20"
+		matches, fails := first, "not "+first
+		for n := range 140 {
+			check(matches+" or "+tail, true)
+			check(fails+" or not "+tail, false)
+			check(fails+" or "+tail, true)
+			matches += fmt.Sprintf(" or len = %d", 1000+n) // two more
+			fails += fmt.Sprintf(" or len = %d", 1000+n)
+		}
+		matches, fails = first, "not "+first
+		for n := range 140 {
+			check(matches+" and "+tail, true)
+			check(matches+" and not "+tail, false)
+			check(fails+" and "+tail, false)
+			check("len > 20"+strings.TrimPrefix(matches, first)+" and "+tail, false) // but for the first, all hold
+			matches += fmt.Sprintf(" and len < %d", 1000+n)
+			fails += fmt.Sprintf(" and len > %d", 1000+n)
+		}
+	}
+}
+
+// TestBounds checks that no load gets an index beyond every packet, which an int of 32
+// bits cannot hold.
+func TestBounds(t *testing.T) {
+	for _, e := range []string{"ip[-1] = 1", "tcp[ip[0]:2] = 1", "ip[70000] = 1", "ip6[len - 100:4] = 1"} {
+		f, err := Compile(e, Raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checked := false
+		for _, ins := range f.Program() {
+			switch ins := ins.(type) {
+			case bpf.JumpIf:
+				checked = checked || ins.Cond == bpf.JumpGreaterThan && ins.Val == farIndex
+			case bpf.LoadIndirect:
+				if !checked {
+					t.Errorf("%q: an index is not checked\n%s", e, dump(f))
+				}
+			}
+		}
+		if !checked {
+			t.Errorf("%q: no index is checked\n%s", e, dump(f))
+		}
+	}
+}
+
 func TestAllocs(t *testing.T) {
 	f, err := Compile("udp portrange 5000-6000 or tcp[tcpflags] & tcp-syn != 0", Raw)
 	if err != nil {
