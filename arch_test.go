@@ -96,6 +96,10 @@ var rules = []rule{
 	// The daemon and its parts.
 	{dir: "internal/conf"},
 	{dir: "internal/hook", third: []string{xsys}, tests: []string{goleak}},
+	{dir: "internal/netcfg"},
+	{dir: "internal/netcfg/kernel", ours: []string{"internal/netcfg"}, third: []string{xsys, netlink + "/...", "github.com/google/nftables/..."}, tests: []string{"internal/netlab/..."}},
+	{dir: "internal/netcfg/probe", third: []string{xsys, xnet}},
+	{dir: "internal/netcfg/manage", ours: []string{"internal/netcfg", "internal/netcfg/kernel", "internal/netcfg/probe"}, third: []string{xsys}},
 	{dir: "internal/netif", third: []string{xsys, netlink}, tests: []string{goleak}},
 	{dir: "internal/privdrop", third: []string{xsys}},
 	{dir: "internal/fib", third: []string{xsys, netlink}},
@@ -107,7 +111,7 @@ var rules = []rule{
 	{dir: "internal/setup", ours: []string{"crypto", "internal/conf", "internal/lease"}},
 	{
 		dir:   "internal/daemon",
-		ours:  slices.Concat(core, []string{"mlvpn", "internal/conf", "internal/pcapfilter", "internal/hook", "internal/netif", "internal/privdrop", "internal/fib", "internal/wsconn", "internal/status", "internal/quota", "internal/proctitle", "internal/sdnotify"}),
+		ours:  slices.Concat(core, []string{"mlvpn", "internal/conf", "internal/pcapfilter", "internal/hook", "internal/netcfg/...", "internal/netif", "internal/privdrop", "internal/fib", "internal/wsconn", "internal/status", "internal/quota", "internal/proctitle", "internal/sdnotify"}),
 		tests: []string{goleak, "link/linksim", "tun/tuntest"},
 	},
 	{
@@ -118,7 +122,7 @@ var rules = []rule{
 	},
 	{
 		dir:   "cmd/mlvpn",
-		ours:  []string{"crypto", "internal/conf", "internal/daemon", "internal/demo", "internal/hook", "internal/netif", "internal/setup", "internal/proctitle", "internal/status"},
+		ours:  []string{"crypto", "internal/conf", "internal/daemon", "internal/demo", "internal/hook", "internal/netcfg", "internal/netif", "internal/setup", "internal/proctitle", "internal/status"},
 		third: []string{"github.com/spf13/cobra", "github.com/spf13/pflag"},
 		tests: []string{goleak},
 	},
@@ -136,6 +140,7 @@ var rules = []rule{
 	{dir: "internal/bench/profile"},
 	{dir: "internal/bench/report"},
 	{dir: "internal/bench", ours: []string{"internal/bench/...", "internal/netlab"}, third: []string{xsys}, tests: []string{goleak, "internal/netlab/..."}},
+	{dir: "internal/e2e/routing", ours: []string{"internal/netlab/..."}, third: []string{xsys, xnet, netlink, "github.com/google/nftables/..."}},
 	{dir: "internal/e2e/...", ours: append([]string{"internal/netlab/..."}, public...), third: []string{xsys, xnet, netlink}, tests: []string{goleak}},
 
 	// The simulation of tunnels under models of TCP.

@@ -65,7 +65,7 @@ func rootCommand() *cobra.Command {
 	f.BoolVarP(&quiet, "quiet", "q", false, "log only warnings and errors")
 	f.BoolP("version", "V", false, "print the version")
 	cmd.SetVersionTemplate("mlvpn {{.Version}}\n")
-	cmd.AddCommand(demoCommand(), statusCommand(), manCommand(), hookCommand(), privilegedCommand())
+	cmd.AddCommand(demoCommand(), statusCommand(), manCommand(), hookCommand(), privilegedCommand(), networkCommand(), checkCommand(), manageCommand())
 	cmd.AddCommand(setupCommands()...)
 	return cmd
 }

@@ -28,6 +28,7 @@ func (p *parser) build() *Config {
 		Device:        TUN,
 		Timeout:       defaultTimeout * 1e9,
 		LossTolerance: lossOff,
+		Routing:       Routing{ClampMSS: true, Reply: true, NAT: "none"},
 	}
 	general := p.find("general")
 	if general == nil {
@@ -39,6 +40,7 @@ func (p *parser) build() *Config {
 	set := p.apply(general, General, c, nil)
 	p.checkGeneral(c, general, set)
 	p.checkControl(c, set)
+	p.checkRouting(c, general, set)
 
 	for _, s := range p.sections {
 		if s.name == "general" || s.name == "filters" {
@@ -168,7 +170,9 @@ func (p *parser) checkGeneral(c *Config, s *section, set map[string]int) {
 		p.errorf(s.line, "mode is missing in [general]: write mode = \"client\" or mode = \"server\"")
 	}
 	p.checkCompat(c, set)
-	p.checkSecrets(c, s, set)
+	if c.Mode != Balance {
+		p.checkSecrets(c, s, set)
+	}
 	for _, key := range []string{"ip4_remote", "ip6_remote"} {
 		if c.Mode == Server && set[key] != 0 {
 			p.warnf(set[key], "%s is ignored on a server: the files of its clients say which addresses each may use", key)

@@ -135,6 +135,9 @@ type Config struct {
 	// MTU is the largest packet, in bytes, inside the tunnel. 0: automatic.
 	MTU int
 
+	// Routing is what the daemon does to the host's network.
+	Routing Routing
+
 	// Links are the links in the order of the file. There is at least one.
 	Links []Link
 
@@ -190,6 +193,12 @@ type Link struct {
 	// second. 0: unknown.
 	BandwidthUpload   uint64
 	BandwidthDownload uint64
+
+	// Gateway4 and Gateway6 are the line's gateways. The zero Addr: unknown.
+	Gateway4, Gateway6 netip.Addr
+
+	// Weight is the line's share in balancing. 0: by its rate.
+	Weight int
 
 	// Transport is what carries the link's packets, UDP by default.
 	Transport Transport

@@ -41,6 +41,20 @@ func reparse(t *testing.T, c *Config, text string) {
 	}
 }
 
+// randomRouting returns keys for a network that is managed.
+func randomRouting(r *rand.Rand, v4, v6 func() netip.Addr) Routing {
+	flag := func() bool { return r.IntN(2) == 0 }
+	prefix := func(a netip.Addr) []netip.Prefix { return []netip.Prefix{netip.PrefixFrom(a, 8+r.IntN(24)).Masked()} }
+	return Routing{
+		Manage: true, Direct: flag(), Balance: flag(), ClampMSS: flag(), Reply: flag(), NameTables: flag(),
+		IP4Lan: prefix(v4()), IP6Lan: prefix(v6()), IP4Direct: prefix(v4()), IP6Direct: prefix(v6()),
+		NAT:           []string{"none", "auto", "eth0"}[r.IntN(3)],
+		ProbeTargets:  []string{"icmp:192.0.2.1", "tcp:192.0.2.1:443"}[:1+r.IntN(2)],
+		ProbeInterval: time.Duration(100+r.IntN(1000)) * time.Millisecond,
+		ProbeTimeout:  time.Duration(50+r.IntN(1000)) * time.Millisecond,
+	}
+}
+
 // randomConfig returns a valid Config.
 func randomConfig(r *rand.Rand) *Config {
 	text := func(n int) string {
@@ -77,6 +91,10 @@ func randomConfig(r *rand.Rand) *Config {
 		ReorderBuffer:   r.IntN(1000),
 		MTU:             r.IntN(2) * (1280 + r.IntN(7721)),
 	}
+	c.Routing = Routing{ClampMSS: true, Reply: true, NAT: "none"}
+	if r.IntN(2) == 0 {
+		c.Routing = randomRouting(r, v4, v6)
+	}
 	if r.IntN(2) == 0 {
 		c.ControlBindHost, c.ControlBindPort = "localhost", uint16(1+r.IntN(65535))
 	}
@@ -105,6 +123,9 @@ func randomConfig(r *rand.Rand) *Config {
 			BindHost:          maybe(v4().String()),
 			BindPort:          uint16(1 + r.IntN(65535)),
 			BindFIB:           r.IntN(3),
+			Gateway4:          []netip.Addr{{}, v4()}[r.IntN(2)],
+			Gateway6:          []netip.Addr{{}, v6()}[r.IntN(2)],
+			Weight:            r.IntN(1001),
 			BindDev:           maybe("eth0"),
 			RemoteHost:        "host.example",
 			RemotePort:        uint16(1 + r.IntN(65535)),

@@ -75,7 +75,7 @@ const neverAbove = 1 << 62
 // Reference returns every key that the parser knows, in the order in which a manual
 // lists them. The caller owns the slice.
 func Reference() []Key {
-	keys := slices.Concat(generalKeys(), linkKeys(), historicKeys())
+	keys := slices.Concat(generalKeys(), routingKeys(), linkKeys(), lineKeys(), historicKeys())
 	for i := range keys {
 		if keys[i].Type == Number && keys[i].Max == 0 {
 			keys[i].Max = neverAbove
@@ -86,8 +86,8 @@ func Reference() []Key {
 
 func generalKeys() []Key {
 	keys := []Key{
-		{Name: "mode", Type: Choice, Choices: []string{"client", "server"}, Needed: "always", Example: `"client"`,
-			Doc: "A client connects to the remote host of each link, a server listens on the port of each link.",
+		{Name: "mode", Type: Choice, Choices: []string{"client", "server", "balance"}, Needed: "always", Example: `"client"`,
+			Doc: "A client connects to the remote host of each link, a server listens on the port of each link. balance has no tunnel: its links are lines of this host, over which it spreads connections.",
 			set: func(c *Config, _ *Link, v value) { c.Mode = Mode(v.text) }},
 		{Name: "password", Type: String, Secret: true, Needed: "unless private_key is set", Example: `"26 random letters and digits"`,
 			Doc: "The secret shared by both ends, at least 16 characters. Blanks at its ends do not count.",

@@ -79,8 +79,16 @@ func render(c *Config) string {
 	list("ip6_remote", c.IP6Remote)
 	list("ip6_routes", c.IP6Routes)
 	number("mtu", uint64(c.MTU))
+	renderRouting(&b, &c.Routing)
 	for _, l := range c.Links {
 		fmt.Fprintf(&b, "[%s]\n", l.Name)
+		if l.Gateway4.IsValid() {
+			text("gateway", l.Gateway4.String())
+		}
+		if l.Gateway6.IsValid() {
+			text("gateway6", l.Gateway6.String())
+		}
+		number("weight", uint64(l.Weight))
 		text("bindhost", l.BindHost)
 		number("bindport", uint64(l.BindPort))
 		number("bindfib", uint64(l.BindFIB))
@@ -124,4 +132,43 @@ func render(c *Config) string {
 		text(f.Link, f.Expression)
 	}
 	return b.String()
+}
+
+// renderRouting writes the keys of [general] that concern the host's network, where they
+// are not at their defaults.
+func renderRouting(b *strings.Builder, r *Routing) {
+	flag := func(key string, v, usual bool) {
+		if v != usual {
+			fmt.Fprintf(b, "%s = %d\n", key, map[bool]int{true: 1}[v])
+		}
+	}
+	list := func(key string, v []netip.Prefix) {
+		if len(v) > 0 {
+			fmt.Fprintf(b, "%s = \"%s\"\n", key, strings.Trim(fmt.Sprint(v), "[]"))
+		}
+	}
+	flag("manage_network", r.Manage, false)
+	if r.Direct {
+		b.WriteString("tunnel_down = \"direct\"\n")
+	}
+	flag("balance", r.Balance, false)
+	list("ip4_lan", r.IP4Lan)
+	list("ip6_lan", r.IP6Lan)
+	list("ip4_direct_routes", r.IP4Direct)
+	list("ip6_direct_routes", r.IP6Direct)
+	if r.NAT != "none" {
+		fmt.Fprintf(b, "nat = \"%s\"\n", r.NAT)
+	}
+	flag("mss_clamp", r.ClampMSS, true)
+	flag("reply_routing", r.Reply, true)
+	if len(r.ProbeTargets) > 0 {
+		fmt.Fprintf(b, "probe_targets = \"%s\"\n", strings.Join(r.ProbeTargets, " "))
+	}
+	if r.ProbeInterval != 0 {
+		fmt.Fprintf(b, "probe_interval = %d\n", r.ProbeInterval.Milliseconds())
+	}
+	if r.ProbeTimeout != 0 {
+		fmt.Fprintf(b, "probe_timeout = %d\n", r.ProbeTimeout.Milliseconds())
+	}
+	flag("name_tables", r.NameTables, false)
 }

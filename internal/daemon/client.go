@@ -29,6 +29,7 @@ func newClient(c *conf.Config, keys keyring, shared mlvpn.Config, name string) (
 			cfg.Prefixes = append(cfg.Prefixes, netip.PrefixFrom(p.Addr(), p.Addr().BitLen()))
 		}
 	}
+	cfg.Prefixes = append(append(cfg.Prefixes, c.Routing.IP4Lan...), c.Routing.IP6Lan...)
 	return mlvpn.NewClient(cfg)
 }
 

@@ -72,6 +72,9 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	c, keys := now.conf, now.keys
+	if c.Mode == conf.Balance {
+		return runBalance(ctx, now, opts)
+	}
 	events, err := newEvents(c, opts.Log)
 	if err != nil {
 		return err
@@ -123,6 +126,11 @@ func Run(ctx context.Context, opts Options) error {
 			return err
 		}
 	}
+	network, err := startNetwork(c, opts)
+	if err != nil {
+		return err
+	}
+	defer network.stop(opts.Log)
 	if err := events.begin(opts.User, &background); err != nil {
 		return err
 	}
@@ -136,18 +144,11 @@ func Run(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
-	var root privileged = task{Config: opts.Config, Interface: c.Interface}
-	if opts.User != "" {
-		remote, err := startPrivileged(task{Config: opts.Config, Interface: c.Interface})
-		if err != nil {
-			return err
-		}
-		root = remote
-		defer root.close()
-		if err := dropPrivileges(c, opts); err != nil {
-			return err
-		}
+	root, err := becomeUser(c, opts)
+	if err != nil {
+		return err
 	}
+	defer root.close()
 
 	shared := mlvpn.Config{
 		Device:      dev,
@@ -172,6 +173,7 @@ func Run(ctx context.Context, opts Options) error {
 			return
 		}
 		monitor.handle(ev)
+		network.event(ev)
 		events.handle(ev)
 	}
 	ctx, stop := context.WithCancelCause(ctx)
@@ -205,8 +207,9 @@ func Run(ctx context.Context, opts Options) error {
 	monitor.tunnel, monitor.quotas, quotas.tunnel, quotas.links = t, quotas, t, links
 	control.serve(ctx, monitor.statusServer(opts.Log), &background)
 	background.Go(func() { quotas.run(ctx) })
+	background.Go(func() { network.measure(ctx, t) })
 	background.Go(func() { feedWatchdog(ctx, manager, t, opts.Log) })
-	reload := reloader{opts: opts, read: root.read, now: now, parts: append(parts, links, filterPart{t}, monitor, quotas)}
+	reload := reloader{opts: opts, read: root.read, now: now, parts: append(parts, network, links, filterPart{t}, monitor, quotas)}
 	background.Go(func() { reload.run(ctx, opts.Reload) })
 	if err := manager.Notify(sdnotify.Ready); err != nil {
 		opts.Log.Warn("the service manager does not know that the daemon is ready", "err", err)
@@ -244,7 +247,9 @@ func interfaceConfig(c *conf.Config, mtu int) netif.Config {
 			n.Addrs = append(n.Addrs, p)
 		}
 	}
-	n.Routes = append(append(n.Routes, c.IP4Routes...), c.IP6Routes...)
+	if !c.Routing.Manage {
+		n.Routes = append(append(n.Routes, c.IP4Routes...), c.IP6Routes...)
+	}
 	return n
 }
 

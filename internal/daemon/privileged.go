@@ -122,6 +122,24 @@ func (r *remoteTask) address(add, remove []netip.Prefix) error {
 	return err
 }
 
+// becomeUser gives up root for the user of the options, if there is one, and returns what
+// still has it.
+func becomeUser(c *conf.Config, opts Options) (privileged, error) {
+	t := task{Config: opts.Config, Interface: c.Interface}
+	if opts.User == "" {
+		return t, nil
+	}
+	remote, err := startPrivileged(t)
+	if err != nil {
+		return nil, err
+	}
+	if err := dropPrivileges(c, opts); err != nil {
+		remote.close()
+		return nil, err
+	}
+	return remote, nil
+}
+
 // close ends the other process and waits for it.
 func (r *remoteTask) close() {
 	r.end()

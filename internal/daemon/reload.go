@@ -34,6 +34,9 @@ func readSettings(opts Options, read func() (*conf.Files, error), was *settings)
 	if err != nil {
 		return nil, err
 	}
+	if c.Mode == conf.Balance {
+		return &settings{conf: c}, nil // there is no tunnel
+	}
 	var keys keyring
 	if was != nil && c.Password != "" && c.Password == was.conf.Password && c.Network == was.conf.Network {
 		keys.password = was.keys.password
@@ -168,7 +171,7 @@ func (r restartOnly) prepare(_, new *settings) (func() string, func(), error) {
 		{"reorder_buffer_size", a.ReorderBuffer == b.ReorderBuffer},
 		{"ip4 or ip6", a.IP4 == b.IP4 && a.IP6 == b.IP6 && a.IP4Gateway == b.IP4Gateway && a.IP6Gateway == b.IP6Gateway},
 		{"ip4_local, ip6_local, ip4_remote or ip6_remote", fmt.Sprint(localNetworks(a), remoteNetworks(a)) == fmt.Sprint(localNetworks(b), remoteNetworks(b))},
-		{"ip4_routes or ip6_routes", fmt.Sprint(a.IP4Routes, a.IP6Routes) == fmt.Sprint(b.IP4Routes, b.IP6Routes)},
+		{"ip4_routes or ip6_routes", a.Routing.Manage && b.Routing.Manage || fmt.Sprint(a.IP4Routes, a.IP6Routes) == fmt.Sprint(b.IP4Routes, b.IP6Routes)},
 	} {
 		if !k.same {
 			names = append(names, k.name)
