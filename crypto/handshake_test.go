@@ -433,12 +433,18 @@ func TestConfigRefused(t *testing.T) {
 
 // The frozen transcripts: whatever changes them breaks the protocol.
 func TestGoldenHandshakes(t *testing.T) {
-	for _, v := range readVectors(t, "handshake.txt", 3) {
+	for _, v := range readVectors(t, "handshake.txt", 5) {
 		t.Run(v.text("name"), func(t *testing.T) {
 			psk := v.key(t, "preshared")
 			p := parties{
 				HandshakeConfig{Preshared: psk, Network: v.text("network"), rand: bytes.NewReader(v.bytes(t, "initiator_ephemeral"))},
 				HandshakeConfig{Preshared: psk, Network: v.text("network"), rand: bytes.NewReader(v.bytes(t, "responder_ephemeral"))},
+			}
+			packets := 8
+			if v.text("renews") != "" {
+				packets = 4
+				p.initiator.Renews = [32]byte(v.bytes(t, "renews"))
+				p.responder.Renews = p.initiator.Renews
 			}
 			if v.text("mode") == "password" {
 				p.initiator.Password, p.responder.Password = true, true
@@ -470,7 +476,7 @@ func TestGoldenHandshakes(t *testing.T) {
 					t.Errorf("flow seed of the %s: %s", side, got)
 				}
 			}
-			if len(v["packet"]) != 8 {
+			if len(v["packet"]) != packets {
 				t.Fatalf("%d packets", len(v["packet"]))
 			}
 			for _, line := range v["packet"] {

@@ -25,6 +25,11 @@ func plaintexts() [][]byte {
 	}
 	return [][]byte{
 		nil, info, ping, pong, data, last,
+		wire.AppendProof(nil, wire.PathKindChallenge, wire.Proof{1}),
+		wire.AppendProof(nil, wire.PathKindResponse, wire.Proof{2}),
+		wire.AppendRekey(nil, &wire.Rekey{Kind: wire.RekeyInit, Epoch: 1, Noise: make([]byte, 96)}),
+		wire.AppendRekey(nil, &wire.Rekey{Kind: wire.RekeyResponse, Epoch: 1, Noise: make([]byte, 48)}),
+		wire.AppendRekey(nil, &wire.Rekey{Kind: wire.RekeyPlease}),
 		wire.AppendClose(nil, wire.Close{Reason: 1, RetryMillis: 7}),
 		join(info, pong, ping, data, data, last),
 		join(data, wire.AppendPad(nil, 9)),
