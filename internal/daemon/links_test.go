@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -386,4 +387,77 @@ func TestTransports(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestAddresses connects by every way to name an address: of both families, by name, and
+// any address of either family at both ends.
+func TestAddresses(t *testing.T) {
+	if c, err := net.ListenPacket("udp", "[::1]:0"); err != nil {
+		t.Skip("there is no IPv6 here")
+	} else {
+		c.Close()
+	}
+	type end struct{ server, client, remote string }
+	for _, transport := range []conf.Transport{conf.UDP, conf.TCP} {
+		var server, client []string
+		var names []string
+		for i, e := range []end{
+			{"", "", "127.0.0.1"},
+			{"::", "", "::1"},
+			{"::", "", "127.0.0.1"},
+			{"0.0.0.0", "0.0.0.0", "localhost"},
+			{"::1", "::", "::1"},
+			{"::", "::", "127.0.0.1"}, // as in MLVPN's sample
+			{"::", "0.0.0.0", "::1"},
+			{"localhost", "::1", "::1"},
+			{"::", "127.0.0.1", "localhost"},
+		} {
+			if e.server == "localhost" {
+				a, err := resolve(t.Context(), "localhost")
+				if err != nil {
+					t.Fatal(err)
+				}
+				e.client, e.remote = a.String(), a.String()
+			}
+			name, port := string(rune('a'+i)), freePort(t)
+			names = append(names, name)
+			section := func(host string, more string) string {
+				if host != "" {
+					more += fmt.Sprintf("bindhost = %q\n", host)
+				}
+				return fmt.Sprintf("[%s]\ntransport = %q\n%s", name, transport, more)
+			}
+			server = append(server, section(e.server, fmt.Sprintf("bindport = %d\n", port)))
+			client = append(client, section(e.client, fmt.Sprintf("remotehost = %q\nremoteport = %d\n", e.remote, port)))
+		}
+		r := newRig(t, serverConf(server...), clientConf(client...))
+		r.waitUp(names...)
+		r.stop()
+	}
+}
+
+// TestKeeperKeepsItsPort has a link with a port of its own move to another server port:
+// its old socket must make room.
+func TestKeeperKeepsItsPort(t *testing.T) {
+	p1, p2, own := freePort(t), freePort(t), freePort(t)
+	both := serverConf(serverLink("a", p1, ""), serverLink("b", p2, ""))
+	bind := fmt.Sprintf("bindhost = \"127.0.0.1\"\nbindport = %d\n", own)
+	r := newRig(t, both, clientConf(clientLink("a", p1, bind)))
+	r.waitUp("a")
+	r.reload(r.client, clientConf(clientLink("a", p2, bind)))
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		st := r.mserver.Stats()
+		if len(st.Sessions) == 1 && slices.ContainsFunc(st.Sessions[0].Links, func(l mlvpn.LinkStats) bool {
+			return l.Name == "b" && l.State == mlvpn.LinkIsUp && l.Remote.Remote.Port() == own
+		}) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the link does not move: %+v", st)
+		}
+	}
+	r.waitUp("a")
+	load := r.stream(time.Millisecond)
+	time.Sleep(200 * time.Millisecond)
+	load.wantAll(t)
 }
