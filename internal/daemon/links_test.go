@@ -321,7 +321,7 @@ func TestReloadUsesLinks(t *testing.T) {
 	time.Sleep(500 * time.Millisecond)
 	after := sent()
 	for _, name := range []string{"a", "c"} {
-		if n := after[name] - before[name]; n < 50 {
+		if n := after[name] - before[name]; n < 10 { // more than probes
 			t.Errorf("the server sent %d packets on %s", n, name)
 		}
 	}
@@ -379,9 +379,10 @@ func TestTransports(t *testing.T) {
 				load := r.stream(time.Millisecond)
 				time.Sleep(300 * time.Millisecond)
 				load.wantAll(t)
+				up, down := load.sent[0].Load(), load.sent[1].Load()
 				for _, l := range r.mserver.Traffic() {
-					if l.Name == "b" && (l.SentPackets < 50 || l.ReceivedPackets < 50) {
-						t.Errorf("the link carried %+v", l)
+					if l.Name == "b" && (l.SentPackets < down/5 || l.ReceivedPackets < up/5) {
+						t.Errorf("of %d packets up and %d down the link carried %+v", up, down, l)
 					}
 				}
 			})
