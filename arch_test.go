@@ -88,10 +88,13 @@ var rules = []rule{
 		ours: slices.Concat(core, []string{
 			"internal/wire", "internal/flow", "internal/fq", "internal/pacing", "internal/metric", "internal/path", "internal/legacy", "internal/prefix",
 			"internal/lease", "internal/bridge",
-			"internal/gate", "internal/suspend",
+			"internal/gate", "internal/suspend", "internal/feedback", "internal/rate",
 		}),
-		tests: []string{goleak, "link/linksim", "link/linktest", "scheduler/schedtest", "tun/tuntest", "internal/legacy/legacytest"},
+		tests: []string{goleak, "link/linksim", "link/linktest", "scheduler/schedtest", "tun/tuntest", "internal/legacy/legacytest", "internal/simnet"},
 	},
+
+	{dir: "internal/feedback", ours: []string{"internal/wire"}},
+	{dir: "internal/rate"},
 
 	// The daemon and its parts.
 	{dir: "internal/conf"},

@@ -16,14 +16,18 @@ import (
 type sealer interface {
 	// sealData appends to dst the datagram that carries an inner packet: buf is
 	// tun.Headroom bytes, which may be overwritten, and the packet. d.Payload is
-	// ignored.
-	sealData(dst []byte, d wire.Data, buf []byte) ([]byte, error)
+	// ignored. feedback, unless it is empty, is the body of a FEEDBACK frame that goes
+	// along; it must fit behind the packet in buf, wire.FrameOverhead included.
+	sealData(dst []byte, d wire.Data, buf, feedback []byte) ([]byte, error)
 
 	// sealControl appends to dst a datagram with the messages of c.
 	sealControl(dst []byte, c *control) ([]byte, error)
 
 	// worn reports whether the key has protected limit packets: it is time for another.
 	worn(limit uint64) bool
+
+	// number returns the packet number of the next datagram.
+	number() uint64
 }
 
 // An opener turns the datagrams that arrive on one path back into what was sent. It
@@ -50,6 +54,10 @@ type control struct {
 	challenge, response wire.Proof
 	legacy              legacy.Header
 	received, highest   uint32 // for hasLegacy: see legacy.Incoming.Received
+	hold                wire.Hold
+	// feedback is the body of a FEEDBACK frame. In what an opener returns it is borrowed
+	// from the datagram.
+	feedback []byte
 }
 
 type controlSet uint16
@@ -63,6 +71,8 @@ const (
 	hasChallenge
 	hasResponse
 	hasLegacy // only ever received
+	hasHold
+	hasFeedback
 )
 
 // inbound is what one datagram carries.
@@ -72,6 +82,7 @@ type inbound struct {
 	newest    bool // no datagram with a higher number has been opened on this path
 	skipped   int  // frames of unknown type
 	malformed bool // a frame was malformed: it and those after it are left out
+	number    uint64
 }
 
 // An inboundPacket is an inner packet that lies at datagram[start:end].
@@ -87,8 +98,15 @@ type ml1Sealer struct {
 	scratch []byte // plaintext of control datagrams
 }
 
-func (s *ml1Sealer) sealData(dst []byte, d wire.Data, buf []byte) ([]byte, error) {
-	const at = tun.Headroom - wire.DataOverhead
+func (s *ml1Sealer) sealData(dst []byte, d wire.Data, buf, feedback []byte) ([]byte, error) {
+	at := tun.Headroom - wire.DataOverhead
+	if len(feedback) > 0 {
+		at -= wire.LengthSize
+		d.Flags |= wire.FlagLength
+		d.Payload = buf[tun.Headroom:]
+		wire.PutData(buf[at:], &d)
+		return s.append(dst, wire.AppendFrame(buf[at:], wire.TypeFeedback, feedback))
+	}
 	wire.PutData(buf[at:], &d)
 	return s.append(dst, buf[at:])
 }
@@ -116,11 +134,19 @@ func (s *ml1Sealer) sealControl(dst []byte, c *control) ([]byte, error) {
 	if c.has&hasClose != 0 {
 		p = wire.AppendClose(p, c.closing)
 	}
+	if c.has&hasHold != 0 {
+		p = wire.AppendHold(p, c.hold)
+	}
+	if c.has&hasFeedback != 0 {
+		p = wire.AppendFrame(p, wire.TypeFeedback, c.feedback)
+	}
 	s.scratch = p
 	return s.append(dst, p)
 }
 
 func (s *ml1Sealer) worn(limit uint64) bool { return s.seal.Used() >= limit }
+
+func (s *ml1Sealer) number() uint64 { return s.seal.Counter() }
 
 func (s *ml1Sealer) append(dst, plaintext []byte) ([]byte, error) {
 	start := len(dst)
@@ -149,6 +175,7 @@ func (o *ml1Opener) open(datagram []byte, in *inbound) error {
 		return err
 	}
 	in.newest = !any || counter > highest
+	in.number = counter
 	in.malformed = in.parse(plaintext) != nil
 	return nil
 }
@@ -189,6 +216,15 @@ func (in *inbound) parse(plaintext []byte) error {
 			}
 		case wire.TypePath:
 			err = in.parsePath(f.Body)
+		case wire.TypeHold:
+			if in.hold, err = wire.ParseHold(f.Body); err == nil {
+				in.has |= hasHold
+			}
+		case wire.TypeFeedback:
+			if err = wire.CheckFeedback(f.Body); err == nil {
+				in.feedback = f.Body
+				in.has |= hasFeedback
+			}
 		case wire.TypePad:
 		default:
 			in.skipped++
@@ -238,11 +274,18 @@ type delayClock struct {
 	valid bool
 }
 
-func (c *delayClock) delay(now, sent uint16) time.Duration {
-	d := now - sent
+func (c *delayClock) delay(now, sent uint16) time.Duration { return c.extend(now - sent) }
+
+// extend does the same for a difference that somebody else has taken.
+func (c *delayClock) extend(d uint16) time.Duration {
 	if !c.valid {
 		c.last, c.valid = int64(d), true
 	}
 	c.last += int64(int16(d - uint16(c.last)))
 	return time.Duration(c.last) * stampUnit
+}
+
+// at does the same for a difference that is not a measurement.
+func (c *delayClock) at(d uint16) time.Duration {
+	return time.Duration(c.last+int64(int16(d-uint16(c.last)))) * stampUnit
 }

@@ -311,7 +311,7 @@ func testUnknownFrames(t *testing.T) {
 		plain := wire.AppendFrame(nil, typ, make([]byte, 20))
 		from := netip.AddrPortFrom(netip.MustParseAddr("10.0.6.9"), 1)
 		pkt := tuntest.UDP4(from, netip.AddrPortFrom(serverHost, 9), binary.BigEndian.AppendUint64(nil, uint64(i)))
-		plain = append(plain, frame(0, pkt)...)
+		plain = wire.AppendData(plain, &wire.Data{Stamp: uint32(i), Payload: pkt})
 		r.send(0, plain)
 		v.sleep(time.Millisecond)
 		if got := receive(t, v.sdev); !slices.Equal(got, []uint64{uint64(i)}) {

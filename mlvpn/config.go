@@ -248,7 +248,7 @@ func (c *Config) newScheduler() scheduler.Scheduler {
 	if c.NewScheduler != nil {
 		return c.NewScheduler()
 	}
-	return new(scheduler.Weighted)
+	return new(scheduler.Adaptive)
 }
 
 func (c *Config) rekeyAfter() time.Duration {

@@ -16,6 +16,8 @@ type senderCounters struct {
 
 type sessionSendCounters struct {
 	queueFull uint64
+	delayed   uint64 // dropped by CoDel
+	marked    uint64 // by CoDel
 	ruled     uint64 // dropped by a rule
 	noLink    uint64
 	rekeys    uint64
@@ -29,6 +31,13 @@ type sendCounters struct {
 	refused  uint64 // the link stayed full
 	tooLarge uint64
 	failed   uint64 // the link returned another error
+	lost     uint64 // datagrams that the peer reported missing
+	spurious uint64 // of these, how many came after all
+}
+
+type repairCounters struct {
+	repaired uint64 // packets sent again
+	copied   uint64 // small packets sent twice
 }
 
 type receiverCounters struct {

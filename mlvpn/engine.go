@@ -18,6 +18,7 @@ import (
 	"github.com/multilink-vpn/multilink/crypto"
 	"github.com/multilink-vpn/multilink/internal/suspend"
 	"github.com/multilink-vpn/multilink/internal/wire"
+	"github.com/multilink-vpn/multilink/scheduler"
 	"github.com/multilink-vpn/multilink/tun"
 )
 
@@ -40,6 +41,8 @@ type engine struct {
 	handshakes atomic.Int32  // handshake datagrams that wait for the sender
 	retries    atomic.Int32  // RETRYs that do
 	ports      atomic.Uint32 // how many there have been
+	bodies     bodies        // of reports on their way between the loops
+	unpaced    bool          // the scheduler does not want pacing; constant
 
 	sender   sender   // owned by the sender goroutine
 	receiver receiver // owned by the receiver goroutine
@@ -114,6 +117,7 @@ func newEngine(cfg Config, s side) *engine {
 		},
 		notifier: notifier{box: newMailbox[Event](), call: cfg.OnEvent},
 	}
+	_, e.unpaced = cfg.newScheduler().(scheduler.Unpaced)
 	e.sender.init(e)
 	e.receiver.init(e)
 	return e

@@ -3,6 +3,7 @@ package mlvpn
 import (
 	"time"
 
+	"github.com/multilink-vpn/multilink/internal/feedback"
 	"github.com/multilink-vpn/multilink/internal/metric"
 	"github.com/multilink-vpn/multilink/internal/pacing"
 	"github.com/multilink-vpn/multilink/internal/path"
@@ -46,6 +47,12 @@ type epochSender struct {
 	orders [flowBuckets]uint16
 	up     int // number of active paths that are usable
 	seed   uint64
+
+	clock   delayClock // of the delays that the peer reports
+	even    evening
+	repairs fifo
+	debt    debt
+	count   repairCounters
 }
 
 // epochReceiver is owned by the receiver.
@@ -60,6 +67,9 @@ type epochReceiver struct {
 	last     time.Time     // when a packet last came
 	busy     time.Duration // how long packets have come, pauses left out
 	swept    time.Duration // busy when paths that bring nothing were last looked for
+
+	reporting reporting
+	seen      stamps
 }
 
 // A heldPacket is an inner packet at buf[start:end], in a buffer of the receiver's
@@ -84,6 +94,7 @@ type pathSender struct {
 	port     *port
 	addr     link.Addr
 	cfg      LinkConfig // with what the peer has told
+	lane     *lane      // nil until the path is used
 	seal     sealer
 	view     int     // index in epochSender.views
 	monitor  monitor // nil while the path is not in use
@@ -127,8 +138,10 @@ type pathReceiver struct {
 	known   bool          // it was told of the path since that was last down
 	brought time.Duration // epochReceiver.busy when the path last brought a packet, or became known
 	last    time.Time     // when a datagram last came
-	rate    metric.Rate
-	count   receiveCounters
+
+	recorder feedback.Recorder
+	rate     metric.Rate
+	count    receiveCounters
 }
 
 // An outbox holds sealed datagrams of one path until they are flushed together.
@@ -192,7 +205,27 @@ func (p *pathState) updateView() {
 	v.Loss = t.loss.Ratio()
 	v.MTU = t.port.mtu()
 	v.Weight = t.cfg.Bandwidth
-	v.Rate = t.pacer.Rate()
+	v.Rate = t.lane.rate.Capacity()
+	if t.lane.delay.Known() {
+		v.Delay = p.epoch.tx.relative(t.lane.delay.Smoothed())
+	}
 	v.Tier = t.cfg.tier() &^ tierOverflow
 	v.Overflow = t.cfg.Overflow
+}
+
+// relative turns a one-way delay, whose offset is the peer's clock, into one that is
+// positive and of the right order: the quickest path is taken to need half of the
+// quickest round trip.
+func (t *epochSender) relative(delay time.Duration) time.Duration {
+	low, rtt := delay, time.Duration(0)
+	for _, p := range t.active {
+		l := p.tx.lane
+		if l.delay.Known() {
+			low = min(low, l.delay.Smoothed())
+		}
+		if r := p.tx.rtt.Smoothed(); r > 0 && (rtt == 0 || r < rtt) {
+			rtt = r
+		}
+	}
+	return delay - low + max(rtt/2, time.Microsecond)
 }

@@ -23,7 +23,7 @@ type legacySealer struct {
 // stampBits is the length of wire.Data.Stamp.
 const stampBits = 24
 
-func (s *legacySealer) sealData(dst []byte, d wire.Data, buf []byte) ([]byte, error) {
+func (s *legacySealer) sealData(dst []byte, d wire.Data, buf, _ []byte) ([]byte, error) {
 	return s.out.Data(dst, s.sender.now, s.codec, d.Stamp, stampBits, buf[tun.Headroom:]), nil
 }
 
@@ -189,3 +189,6 @@ func (x *legacyReceiver) restart(now time.Time) {
 		}
 	}
 }
+
+// number implements sealer. Nobody asks: the protocol has no reports.
+func (s *legacySealer) number() uint64 { return 0 }

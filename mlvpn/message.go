@@ -27,14 +27,17 @@ type senderMsg struct {
 	proof    wire.Proof
 	rekey    wire.Rekey // owns its Noise message
 	keys     *keys      // msgProved
-	received uint32     // for msgPing: what the answer will say; for msgLegacy: see control
+	received uint32     // msgPing: what the answer will say; msgReport: new packets; msgLegacy: see control
 	highest  uint32
 	legacy   legacy.Header
 	learned  netip.Addr
 
-	data []byte // msgHandshake, msgRetry: the datagram, owned by the message
-	call func(now time.Time)
-	err  error
+	data []byte  // msgHandshake, msgRetry: the datagram, owned by the message
+	body *[]byte // msgReport and msgFeedback: of engine.bodies
+
+	urgent bool // msgReport: something is missing
+	call   func(now time.Time)
+	err    error
 }
 
 type msgKind uint8
@@ -52,7 +55,9 @@ const (
 	msgRekey
 	msgChallenge
 	msgResponse
-	msgLegacy  // any packet of MLVPN's protocol
-	msgProved  // the first datagram under keys
-	msgLearned // an inner source address not seen before
+	msgLegacy   // any packet of MLVPN's protocol
+	msgProved   // the first datagram under keys
+	msgLearned  // an inner source address not seen before
+	msgReport   // a report that this end owes its peer
+	msgFeedback // a report by the peer
 )

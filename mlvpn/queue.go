@@ -1,7 +1,10 @@
 package mlvpn
 
 import (
+	"time"
+
 	"github.com/multilink-vpn/multilink/internal/flow"
+	"github.com/multilink-vpn/multilink/internal/fq"
 	"github.com/multilink-vpn/multilink/scheduler"
 	"github.com/multilink-vpn/multilink/tun"
 )
@@ -13,8 +16,9 @@ type packet struct {
 	info    flow.Info
 	class   scheduler.Class
 	ordered bool
-	copies  uint8 // wanted besides
-	bucket  int   // of the queue
+	equal   bool   // the receiver may even out the delays of its flow
+	copies  uint8  // wanted besides
+	only    string // the link that a rule keeps the packet to
 
 	seed   uint64 // of the hash
 	hash   uint32 // of the flow, see flowHash
@@ -57,7 +61,7 @@ func (c flowClassifier) classify(p *packet, emit func(*packet)) {
 	p.class = scheduler.Bulk
 	p.ordered = false
 	if ok {
-		p.ordered = info.Ordered()
+		p.ordered, p.equal = info.Ordered(), info.Steady()
 		if info.Interactive() {
 			p.class = scheduler.Interactive
 		}
@@ -65,87 +69,59 @@ func (c flowClassifier) classify(p *packet, emit func(*packet)) {
 	emit(p)
 }
 
-// queueLimit bounds the packets that wait in each class of a session's queue. What
-// comes on top is dropped, which is how inner congestion controls learn of the limit.
-const queueLimit = 512
+const (
+	// queuePackets bounds the packets of a session that wait.
+	queuePackets = 4096
+	// queueTarget and queueInterval are CoDel's at least (RFC 8289). One flow of CUBIC fills
+	// its lines only if it can queue for nearly half of a round trip, and the flows next to
+	// it do not notice.
+	queueTarget   = 80 * time.Millisecond
+	queueInterval = 200 * time.Millisecond
+)
 
-// A queue holds the packets of a session that wait for a path, interactive ones
-// first. A packet never overtakes one of its own flow whose order matters.
-type queue struct {
-	classes [scheduler.NumClasses]ring
-	waiting [flowBuckets]uint16 // bulk packets of each flow bucket
+// newQueue returns the queue of a session that is about to send its first packet: packets
+// wait by flow, interactive ones first, and flows that wait too long lose packets. A
+// packet whose order matters never overtakes one of its own flow.
+func (s *sender) newQueue(ses *Session) *fq.Queue[packet] {
+	return fq.New(fq.Config[packet]{
+		Packets:  queuePackets,
+		Target:   queueTarget,
+		Interval: queueInterval,
+		Drop: func(p packet, why fq.Reason) {
+			s.bufs.put(p.buf)
+			switch why {
+			case fq.CoDel:
+				ses.tx.count.delayed++
+			case fq.Overflow:
+				ses.tx.count.queueFull++
+			default:
+				ses.tx.count.noLink++
+			}
+		},
+		Mark: func(p *packet) bool {
+			if !flow.MarkCE(p.payload(), s.e.cfg.Ethernet) {
+				return false
+			}
+			p.info.ECN = flow.CE
+			ses.tx.count.marked++
+			return true
+		},
+	})
 }
 
-// A ring is a FIFO of packets that grows up to queueLimit.
-type ring struct {
-	packets []packet
-	head, n int
-}
-
-func (r *ring) push(p packet) bool {
-	if r.n == len(r.packets) {
-		if r.n == queueLimit {
-			return false
-		}
-		grown := make([]packet, min(max(2*r.n, 16), queueLimit))
-		for i := range r.n {
-			grown[i] = *r.at(i)
-		}
-		r.packets, r.head = grown, 0
-	}
-	*r.at(r.n) = p
-	r.n++
-	return true
-}
-
-func (r *ring) at(i int) *packet { return &r.packets[(r.head+i)%len(r.packets)] }
-
-func (r *ring) pop() packet {
-	p := *r.at(0)
-	*r.at(0) = packet{}
-	r.head = (r.head + 1) % len(r.packets)
-	r.n--
-	return p
-}
-
-// push appends p and reports false if the queue is full.
-func (q *queue) push(p packet) bool {
-	p.bucket = flow.Bucket(p.flowHash(p.seed), flowBuckets)
-	if p.ordered && q.waiting[p.bucket] > 0 {
+// push queues a packet.
+func (t *sessionSender) push(now time.Time, p packet) {
+	hash := p.flowHash(p.seed)
+	if p.ordered && t.queue.Queued(hash, int(scheduler.Bulk)) > 0 {
 		p.class = scheduler.Bulk
 	}
-	if !q.classes[p.class].push(p) {
-		return false
-	}
-	if p.class == scheduler.Bulk {
-		q.waiting[p.bucket]++
-	}
-	return true
+	t.queue.Push(now, hash, int(p.class), p.size(), p)
 }
 
-// head returns the packet to send next, or nil.
-func (q *queue) head() *packet {
-	for _, c := range [...]scheduler.Class{scheduler.Interactive, scheduler.Bulk} {
-		if r := &q.classes[c]; r.n > 0 {
-			return r.at(0)
-		}
+// queued returns the number of packets that wait.
+func (t *sessionSender) queued() int {
+	if t.queue == nil {
+		return 0
 	}
-	return nil
-}
-
-// pop removes what head returned.
-func (q *queue) pop() packet {
-	p := q.classes[q.head().class].pop()
-	if p.class == scheduler.Bulk {
-		q.waiting[p.bucket]--
-	}
-	return p
-}
-
-// len returns the number of packets that wait.
-func (q *queue) len() (n int) {
-	for i := range q.classes {
-		n += q.classes[i].n
-	}
-	return n
+	return t.queue.Len()
 }

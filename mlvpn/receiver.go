@@ -35,6 +35,8 @@ type receiver struct {
 	out    [][]byte // packets to deliver, each behind tun.Headroom bytes
 	outBuf [][]byte // the buffers they lie in
 	tell   []senderMsg
+	calls  []func(now time.Time)
+	busy   []*epoch // that the present batch has brought datagrams of
 	in     inbound
 	legacy *legacyReceiver // of a Legacy, else nil; constant
 	count  receiverCounters
@@ -57,7 +59,6 @@ func (r *receiver) run(ctx context.Context) {
 	defer close(r.done)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var calls []func(time.Time)
 	for {
 		var b *portBatch
 		select {
@@ -67,36 +68,45 @@ func (r *receiver) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		now := time.Now()
-		// What the sender has installed must be known before a packet that answers it.
-		calls = r.box.take(calls)
-		for _, call := range calls {
-			call(now)
-		}
-		if b != nil {
-			r.process(now, b)
-			b.free <- b
-		}
-		for {
-			ep, ok := r.timers.due(now)
-			if !ok {
-				break
-			}
-			r.release(now, ep)
-		}
-		r.deliver()
-		r.e.sender.box.putAll(r.tell)
-		if r.e.bridge != nil && r.e.bridge.waiting() {
-			r.e.sender.box.signal()
-		}
-		clear(r.tell)
-		r.tell = r.tell[:0]
-		if at, ok := r.timers.next(); ok {
-			timer.Reset(time.Until(at))
-		} else {
+		next := r.turn(time.Now(), b)
+		if next.IsZero() {
 			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
 		}
 	}
+}
+
+// turn does all that is due at now, and deals with a batch of datagrams if there is
+// one. It returns when it wants to be called again; the zero Time means not before
+// something happens.
+func (r *receiver) turn(now time.Time, b *portBatch) (next time.Time) {
+	// What the sender has installed must be known before a packet that answers it.
+	r.calls = r.box.take(r.calls)
+	for _, call := range r.calls {
+		call(now)
+	}
+	if b != nil {
+		r.process(now, b)
+		b.free <- b
+	}
+	for {
+		ep, ok := r.timers.due(now)
+		if !ok {
+			break
+		}
+		r.report(now, ep)
+		r.release(now, ep)
+	}
+	r.deliver()
+	r.e.sender.box.putAll(r.tell)
+	if r.e.bridge != nil && r.e.bridge.waiting() {
+		r.e.sender.box.signal()
+	}
+	clear(r.tell)
+	r.tell = r.tell[:0]
+	next, _ = r.timers.next()
+	return next
 }
 
 // install lets the packets of an epoch in.
@@ -198,6 +208,7 @@ func (r *receiver) accepted(now time.Time, stamp uint16, p *pathState, k *inboun
 	p.rx.count.datagrams++
 	p.rx.count.bytes += uint64(b.sizes[i])
 	p.rx.rate.Add(now, b.sizes[i])
+	r.record(now, stamp, p, b.sizes[i])
 	p.rx.last = now
 	if b.port.from != nil {
 		b.port.proven.Store(true)
@@ -218,6 +229,13 @@ func (r *receiver) accepted(now time.Time, stamp uint16, p *pathState, k *inboun
 	if r.packets(now, stamp, p, b.bufs[i]) {
 		b.bufs[i] = r.held.get()
 	}
+	for _, ep := range r.busy {
+		ep.rx.reporting.busy = false
+		r.report(now, ep)
+		r.schedule(now, ep)
+	}
+	clear(r.busy)
+	r.busy = r.busy[:0]
 }
 
 // handshake passes a handshake datagram on to the sender, if it has a mac1 that only
@@ -354,6 +372,15 @@ func (r *receiver) dispatch(p *pathState, m senderMsg) {
 		m.kind, m.proof = msgResponse, in.response
 		r.tell = append(r.tell, m)
 		m.size = 0
+	}
+	if in.has&hasFeedback != 0 {
+		m.kind, m.body = msgFeedback, r.e.bodies.get()
+		*m.body = append((*m.body)[:0], in.feedback...)
+		r.tell = append(r.tell, m)
+		m.body = nil
+	}
+	if in.has&hasHold != 0 {
+		r.hold(m.at, p.epoch, in.hold)
 	}
 	if in.has&hasInfo != 0 {
 		m.kind, m.info = msgInfo, in.info

@@ -34,39 +34,40 @@ func (r *receiver) packets(now time.Time, stamp uint16, p *pathState, buf []byte
 func (r *receiver) packet(now time.Time, stamp uint16, p *pathState, in *inboundPacket, h heldPacket) bool {
 	ep := p.epoch
 	b := ep.rx.buffer
-	delay := ep.rx.clock.delay(stamp, in.Time)
 	info, ok := flow.Parse(h.buf[h.start:h.end], r.e.cfg.Ethernet)
-	if !r.admit(p, &info, ok, h.end-h.start) {
-		b.Seen(now, p.link, in.Stamp, delay)
+	q := reorder.Packet{
+		Order:    in.Order,
+		Stamp:    in.Stamp,
+		Link:     p.link,
+		Delay:    ep.rx.clock.delay(stamp, in.Time),
+		Hold:     in.Flags&wire.FlagHold != 0,
+		Repaired: in.Flags&wire.FlagRepair != 0,
+	}
+	verdict := reorder.Next
+	switch {
+	case !r.admit(p, &info, ok, h.end-h.start):
+		b.Seen(now, p.link, in.Stamp, q.Delay)
 		return false
+	case ep.rx.oneOrder && in.Flags&wire.FlagOrdered != 0:
+		// The C daemon counts everything in one order, which has no place for exceptions.
+		verdict = b.Push(now, q, h)
+	case ok && in.Flags&wire.FlagOrdered != 0:
+		q.Flow = flow.Bucket(info.Hash(ep.rx.seed), flowBuckets)
+		verdict = b.Push(now, q, h)
+	case ep.rx.oneOrder:
+		b.Seen(now, p.link, in.Stamp, q.Delay)
+	case !ep.rx.seen.first(in.Stamp):
+		verdict = reorder.Duplicate
+	case q.Hold:
+		verdict = b.Delay(now, q, h)
+	case !q.Repaired:
+		b.Seen(now, p.link, in.Stamp, q.Delay)
 	}
-	// The C daemon counts everything in one order, which has no place for exceptions.
-	if in.Flags&wire.FlagOrdered == 0 || !ok && !ep.rx.oneOrder {
-		b.Seen(now, p.link, in.Stamp, delay)
+	if verdict == reorder.Next || verdict == reorder.Late {
 		r.queueOut(now, ep, h)
-		r.release(now, ep)
-		return true
-	}
-	bucket := 0
-	if !ep.rx.oneOrder {
-		bucket = flow.Bucket(info.Hash(ep.rx.seed), flowBuckets)
-	}
-	verdict := b.Push(now, reorder.Packet{
-		Flow:  bucket,
-		Order: in.Order,
-		Stamp: in.Stamp,
-		Link:  p.link,
-		Delay: delay,
-	}, h)
-	switch verdict {
-	case reorder.Next, reorder.Late:
-		r.queueOut(now, ep, h)
-	case reorder.Duplicate:
-		r.release(now, ep)
-		return false
 	}
 	r.release(now, ep)
-	return true
+	return verdict != reorder.Duplicate
 }
 
 // drain queues what the reorder buffer lets go.
@@ -79,7 +80,15 @@ func (r *receiver) drain(now time.Time, ep *epoch) {
 // release does so and sets the timer for the rest.
 func (r *receiver) release(now time.Time, ep *epoch) {
 	r.drain(now, ep)
+	r.schedule(now, ep)
+}
+
+// schedule sets the epoch's timer to its earliest deadline.
+func (r *receiver) schedule(now time.Time, ep *epoch) {
 	at, _ := ep.rx.buffer.NextDeadline()
+	if report := ep.rx.reporting.at(); at.IsZero() || !report.IsZero() && report.Before(at) {
+		at = report
+	}
 	r.timers.set(ep, at)
 }
 

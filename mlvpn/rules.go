@@ -73,23 +73,16 @@ func (e *engine) setRules(rules []Rule) error {
 	return e.call(func(time.Time) { e.sender.rules = rules })
 }
 
-// pinned are the packets of a session that a rule keeps to one link. They wait apart,
-// so that a slow link holds up nobody else, and go first.
-type pinned struct {
-	link  string
-	queue queue
-}
-
-// apply finds the rule for a packet, notes in p how it is to be treated, and returns
-// the queue of ses that it belongs in; nil if it is to be dropped.
-func (s *sender) apply(ses *Session, p *packet) *queue {
+// apply finds the rule for a packet, notes in p how it is to be treated, and reports
+// whether it is to be sent at all.
+func (s *sender) apply(ses *Session, p *packet) bool {
 	for i := range s.rules {
 		r := &s.rules[i]
 		if r.Match != nil && !r.Match(p.payload()) || r.Link != "" && ses.tx.current.named(r.Link) == 0 {
 			continue
 		}
 		if r.Action&Drop != 0 {
-			return nil
+			return false
 		}
 		if r.Action&LowestLatency != 0 {
 			p.class = scheduler.Interactive
@@ -98,35 +91,12 @@ func (s *sender) apply(ses *Session, p *packet) *queue {
 			p.copies = 1
 		}
 		if r.Action&Unordered != 0 {
-			p.ordered = false
+			p.ordered, p.equal = false, false
 		}
-		if r.Link != "" {
-			return ses.tx.pin(r.Link)
-		}
+		p.only = r.Link
 		break
 	}
-	return &ses.tx.queue
-}
-
-// pin returns the queue for packets that are kept to a link.
-func (t *sessionSender) pin(link string) *queue {
-	for _, p := range t.pinned {
-		if p.link == link {
-			return &p.queue
-		}
-	}
-	p := &pinned{link: link}
-	t.pinned = append(t.pinned, p)
-	return &p.queue
-}
-
-// queued returns the number of packets that wait.
-func (t *sessionSender) queued() int {
-	n := t.queue.len()
-	for _, p := range t.pinned {
-		n += p.queue.len()
-	}
-	return n
+	return true
 }
 
 // named returns the views of the usable paths that either end calls by a name.

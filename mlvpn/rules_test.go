@@ -209,7 +209,7 @@ func TestRuleAllocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	const runs = 60
-	for range 2 {
+	for range 6 {
 		for range runs + 1 { // pools reach their size
 			d.send(64)
 		}

@@ -41,6 +41,9 @@ type sender struct {
 		packet packet
 		emit   func(*packet)
 		choice []int
+		order  []int
+		report wire.LinkReport
+		forget func(*sentPacket)
 		routes []*Session
 		msgs   []senderMsg
 
@@ -62,6 +65,7 @@ func (s *sender) init(e *engine) {
 	s.classify = flowClassifier{ethernet: e.cfg.Ethernet}
 	s.rules = slices.Clone(e.cfg.Rules)
 	s.scratch.emit = s.emit
+	s.scratch.forget = s.forget
 	s.sessions = make(map[*Session]struct{})
 	s.bufs.size, s.slabs.size = e.bufs, slabSize
 	s.rng = newRand()
@@ -74,9 +78,9 @@ func (s *sender) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		var b *deviceBatch
 		select {
-		case b := <-s.packets:
-			s.ingest(b)
+		case b = <-s.packets:
 		case <-s.box.wake:
 		case <-timer.C:
 		case <-ctx.Done():
@@ -84,41 +88,50 @@ func (s *sender) run(ctx context.Context) {
 			s.goodbye(s.now)
 			return
 		}
-		// The clock is read once per turn.
-		now := time.Now()
-		s.now = now
-		s.watchSleep(now)
-		s.scratch.msgs = s.box.take(s.scratch.msgs)
-		for i := range s.scratch.msgs {
-			s.handle(now, &s.scratch.msgs[i])
-		}
-		s.relay()
-		for {
-			ses, ok := s.timers.due(now)
-			if !ok {
-				break
-			}
-			s.tick(now, ses)
-		}
-		next := s.e.side.advance(now)      // which may be about what has just ended
-		for i := 0; i < len(s.work); i++ { // which may grow meanwhile
-			ses := s.work[i]
-			ses.tx.working = false
-			s.transmit(now, ses)
-			s.reschedule(now, ses)
-		}
-		clear(s.work)
-		s.work = s.work[:0]
-		s.flush(now)
-		if at, ok := s.timers.next(); ok && (next.IsZero() || at.Before(next)) {
-			next = at
-		}
+		next := s.turn(time.Now(), b) // the clock is read once per turn
 		if next.IsZero() {
 			timer.Stop()
 		} else {
 			timer.Reset(time.Until(next))
 		}
 	}
+}
+
+// turn takes in a batch of packets if there is one, does all that is due at now, and
+// returns when it wants to be called again; the zero Time means not before something
+// happens.
+func (s *sender) turn(now time.Time, b *deviceBatch) (next time.Time) {
+	s.now = now
+	if b != nil {
+		s.ingest(b)
+	}
+	s.watchSleep(now)
+	s.scratch.msgs = s.box.take(s.scratch.msgs)
+	for i := range s.scratch.msgs {
+		s.handle(now, &s.scratch.msgs[i])
+	}
+	s.relay()
+	for {
+		ses, ok := s.timers.due(now)
+		if !ok {
+			break
+		}
+		s.tick(now, ses)
+	}
+	next = s.e.side.advance(now)       // which may be about what has just ended
+	for i := 0; i < len(s.work); i++ { // which may grow meanwhile
+		ses := s.work[i]
+		ses.tx.working = false
+		s.transmit(now, ses)
+		s.reschedule(now, ses)
+	}
+	clear(s.work)
+	s.work = s.work[:0]
+	s.flush(now)
+	if at, ok := s.timers.next(); ok && (next.IsZero() || at.Before(next)) {
+		next = at
+	}
+	return next
 }
 
 // wake puts a session on the list of those whose queue may move.
@@ -156,12 +169,19 @@ func (s *sender) handle(now time.Time, m *senderMsg) {
 		s.arrived(now, p, m)
 	}
 	switch m.kind {
+	case msgReport:
+		s.owe(now, p.epoch, m)
+	case msgFeedback:
+		s.feedback(now, p.epoch, *m.body)
+		s.e.bodies.put(m.body)
 	case msgPing:
 		if uint64(m.received) >= p.epoch.tx.keys.aead.PacketLimit() {
 			p.tx.peer.worn = true
 		}
 		if p.tx.monitor != nil {
-			c := control{has: hasPong, pong: wire.Pong{Echo: m.ping.Echo, Received: m.received, Highest: m.highest}}
+			c := control{has: hasPong, pong: wire.Pong{
+				Echo: m.ping.Echo, Received: m.received, Highest: m.highest, Delay: s.e.stamp(m.at) - m.ping.Time,
+			}}
 			if w, ok := p.tx.monitor.(*path.Monitor); ok && w.Resting() && s.e.expects == wire.KindInit {
 				s.addProbe(now, p, &c) // it would follow soon
 			}
@@ -211,6 +231,9 @@ func (s *sender) tick(now time.Time, ses *Session) {
 				s.probe(now, p)
 			}
 			s.validate(now, p)
+			if at, ok := p.doubtAt(); ok && !now.Before(at) {
+				s.doubt(now, p)
+			}
 			if len(p.tx.out.waiting()) > 0 {
 				s.mark(p)
 			}
@@ -269,6 +292,9 @@ func (s *sender) reschedule(now time.Time, ses *Session) {
 		for _, p := range ep.tx.active {
 			sooner(p.tx.monitor.Next(p.rto()))
 			if at := p.nextChallenge(); !at.IsZero() {
+				sooner(at)
+			}
+			if at, ok := p.doubtAt(); ok {
 				sooner(at)
 			}
 			if !p.tx.out.since.IsZero() {

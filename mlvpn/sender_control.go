@@ -14,11 +14,12 @@ func (s *sender) control(now time.Time, p *pathState, c *control) {
 	if !t.move.proved && !t.move.afford(c.bound()) {
 		return // the peer sends again, if it is there
 	}
-	if !s.room(now, p, maxControl+len(c.rekey.Noise)) {
+	if !s.room(now, p, maxControl+len(c.rekey.Noise)+len(c.feedback)) {
 		t.count.refused++
 		return
 	}
 	start := len(t.out.slab)
+	number := t.seal.number()
 	out, err := t.seal.sealControl(t.out.slab, c)
 	if err != nil {
 		s.exhausted(now, p, err)
@@ -30,16 +31,17 @@ func (s *sender) control(now time.Time, p *pathState, c *control) {
 	}
 	t.out.pkts = append(t.out.pkts, out[start:])
 	t.count.control++
+	s.note(now, p, number, len(out)-start, true, sentPacket{})
 }
 
 // bound returns how long a datagram with c can be, in bytes.
 func (c *control) bound() int {
 	const overhead, frame = wire.HeaderSize + 16, 3
-	n := overhead + len(c.info.Name) + len(c.rekey.Noise)
+	n := overhead + len(c.info.Name) + len(c.rekey.Noise) + len(c.feedback)
 	for _, x := range [...]struct {
 		has  controlSet
 		size int
-	}{{hasPing, 8}, {hasPong, 16}, {hasInfo, 10}, {hasClose, 5}, {hasRekey, 5}, {hasChallenge, 17}, {hasResponse, 17}} {
+	}{{hasPing, 10}, {hasPong, 18}, {hasInfo, 10}, {hasClose, 5}, {hasRekey, 5}, {hasChallenge, 17}, {hasResponse, 17}, {hasHold, 5}, {hasFeedback, 0}} {
 		if c.has&x.has != 0 {
 			n += frame + x.size
 		}
@@ -63,7 +65,7 @@ func (s *sender) addProbe(now time.Time, p *pathState, c *control) {
 	var echo [8]byte
 	s.rng.Read(echo[:])
 	c.has |= hasPing
-	c.ping = wire.Ping{Echo: binary.BigEndian.Uint64(echo[:])}
+	c.ping = wire.Ping{Echo: binary.BigEndian.Uint64(echo[:]), Time: s.e.stamp(now)}
 	if !p.tx.peer.knows && p.tx.port.id != 0 {
 		c.has |= hasInfo
 		c.info = wire.PathInfo{Name: p.tx.cfg.Name, Weight: p.tx.cfg.PeerBandwidth, Tier: p.tx.cfg.tier()}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/multilink-vpn/multilink/internal/flow"
+	"github.com/multilink-vpn/multilink/internal/fq"
 	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/scheduler"
 	"github.com/multilink-vpn/multilink/tun"
@@ -37,101 +38,136 @@ func (s *sender) emit(p *packet) {
 	for _, ses := range to[:last] {
 		dup := *p
 		dup.buf = append(s.bufs.get()[:0], p.buf...)
-		s.enqueue(ses, dup)
+		s.enqueue(s.now, ses, dup)
 	}
-	s.enqueue(to[last], *p)
+	s.enqueue(s.now, to[last], *p)
 }
 
 // enqueue queues a packet for one session, or drops it.
-func (s *sender) enqueue(ses *Session, p packet) {
-	if !ses.tx.live() {
-		ses.tx.count.noLink++
+func (s *sender) enqueue(now time.Time, ses *Session, p packet) {
+	t := &ses.tx
+	if !t.live() {
+		t.count.noLink++
 		s.bufs.put(p.buf)
 		return
 	}
-	p.seed = ses.tx.current.tx.seed
-	q := s.apply(ses, &p)
-	if q == nil {
-		ses.tx.count.ruled++
+	p.seed = t.current.tx.seed
+	if !s.apply(ses, &p) {
+		t.count.ruled++
 		s.bufs.put(p.buf)
 		return
 	}
-	if !q.push(p) {
-		ses.tx.count.queueFull++
-		s.bufs.put(p.buf)
-		return
+	if t.queue == nil {
+		t.queue = s.newQueue(ses)
 	}
+	t.push(now, p)
 	s.wake(ses)
 }
 
-// transmit moves packets from a session's queues to its paths, as far as the scheduler
-// lets them go.
+// transmit moves packets from a session's queue to its paths, as far as the scheduler
+// lets them go: first what was lost, then flow by flow. A flow that has to wait does not
+// hold up others.
 func (s *sender) transmit(now time.Time, ses *Session) {
 	t := &ses.tx
 	t.resume = time.Time{}
-	if t.current == nil {
+	ep := t.current
+	if ep == nil {
 		return
 	}
-	for _, p := range t.pinned {
-		s.drain(now, ses, &p.queue, p.link)
+	s.pay(now, ep)
+	if d := &ep.tx.debt; d.body != nil {
+		t.resumeAt(d.due)
 	}
-	s.drain(now, ses, &t.queue, "")
-}
-
-// drain does so for one queue, whose packets are kept to a link if only is not empty.
-func (s *sender) drain(now time.Time, ses *Session, from *queue, only string) {
-	t, ep := &ses.tx, ses.tx.current
-	blocked := 0
-	for head := from.head(); head != nil; head = from.head() {
-		q := schedulerPacket(ep, head)
-		if only != "" {
-			q.Only = ep.named(only)
-		}
-		d := ep.tx.sched.Pick(now, q, ep.tx.views, s.scratch.choice[:0])
-		if len(d.To) == 0 && d.Until.IsZero() && q.Only != 0 {
-			q.Only = 0 // better by another link than not at all
-			d = ep.tx.sched.Pick(now, q, ep.tx.views, s.scratch.choice[:0])
-		}
-		s.scratch.choice = d.To
-		if len(d.To) == 0 {
-			if d.Until.IsZero() {
-				// No path can carry this packet, perhaps none at all.
-				p := from.pop()
-				s.bufs.put(p.buf)
-				if t.live() {
-					t.count.tooLarge++
-				} else {
-					t.count.noLink++
-				}
-				continue
+	if t.queue == nil {
+		return
+	}
+	t.resumeAt(s.repair(now, ep))
+	t.queue.Begin(now)
+	for {
+		if at := ep.tx.ready(now); at.After(now) {
+			if t.queue.Len() > 0 {
+				t.resumeAt(at)
 			}
-			t.resumeAt(d.Until)
 			return
 		}
-		if !s.reserve(now, ep, d.To, q.Size) {
-			// The links are full, and their paths rest. Others may not.
-			if blocked++; blocked > len(ep.tx.views) {
-				t.resumeAt(now.Add(refusedPause))
-				return
-			}
-			continue
+		head, ok := t.queue.Head(now)
+		if !ok {
+			return
 		}
-		for run := max(d.Run, 1); ; {
-			s.send(now, ep, from.pop(), d.To)
-			if run--; run == 0 {
-				break
-			}
-			next := from.head()
-			if next == nil || next.class != q.Class || int(next.copies) != q.Copies || next.size()+ep.tx.overhead > q.Size || !s.reserve(now, ep, d.To, q.Size) {
-				break
-			}
+		if !s.dispatch(now, ses, head) {
+			t.queue.Skip()
 		}
 	}
 }
 
-// resumeAt sets when the scheduler is asked again, unless that is earlier anyway.
+// ready returns when the first path can take a packet, at the latest now if there is no
+// usable one.
+func (t *epochSender) ready(now time.Time) (at time.Time) {
+	for i := range t.views {
+		v := &t.views[i]
+		switch {
+		case !v.Usable:
+		case !v.Ready.After(now):
+			return now
+		case at.IsZero() || v.Ready.Before(at):
+			at = v.Ready
+		}
+	}
+	return at
+}
+
+// dispatch sends the packet at the head of the queue, and those that follow it on the same
+// way, or drops it. It reports false if the packet has to wait.
+func (s *sender) dispatch(now time.Time, ses *Session, head *packet) bool {
+	t, ep := &ses.tx, ses.tx.current
+	q := question(ep, t.queue, head)
+	only := head.only
+	if only != "" {
+		q.Only = ep.named(only)
+	}
+	d := ep.tx.sched.Pick(now, q, ep.tx.views, s.scratch.choice[:0])
+	if len(d.To) == 0 && d.Until.IsZero() && q.Only != 0 {
+		q.Only = 0 // better by another link than not at all
+		d = ep.tx.sched.Pick(now, q, ep.tx.views, s.scratch.choice[:0])
+	}
+	s.scratch.choice = d.To
+	switch {
+	case len(d.To) > 0:
+	case d.Until.IsZero():
+		// No path can carry this packet, perhaps none at all.
+		s.bufs.put(t.queue.Take().buf)
+		if t.live() {
+			t.count.tooLarge++
+		} else {
+			t.count.noLink++
+		}
+		return true
+	default:
+		t.resumeAt(d.Until)
+		return false
+	}
+	for run := max(d.Run, 1); ; {
+		if !s.reserve(now, ep, d.To, q.Size) {
+			// The links are full, and their paths rest.
+			t.resumeAt(now.Add(refusedPause))
+			return false
+		}
+		s.send(now, ep, t.queue.Take(), d.To)
+		if run--; run == 0 {
+			return true
+		}
+		next, ok := t.queue.Head(now)
+		if !ok || next.class != q.Class || next.equal != q.Equal || next.only != only ||
+			int(next.copies) != q.Copies || next.size()+Overhead > q.Size {
+			return true
+		}
+	}
+}
+
+// resumeAt sets when the scheduler is asked again, unless that is earlier anyway. The
+// zero Time means that it need not be.
 func (t *sessionSender) resumeAt(at time.Time) {
-	if t.resume.IsZero() || at.Before(t.resume) {
+	if !at.IsZero() && (t.resume.IsZero() || at.Before(t.resume)) {
 		t.resume = at
 	}
 }
@@ -144,8 +180,16 @@ func (s *sender) reserve(now time.Time, ep *epoch, to []int, size int) (ok bool)
 	return ok
 }
 
-func schedulerPacket(ep *epoch, p *packet) scheduler.Packet {
-	return scheduler.Packet{Size: p.size() + ep.tx.overhead, Class: p.class, Flow: p.flowHash(ep.tx.seed), Copies: int(p.copies)}
+// question is what the scheduler is asked about a packet.
+func question(ep *epoch, from *fq.Queue[packet], p *packet) scheduler.Packet {
+	return scheduler.Packet{
+		Size:    p.size() + ep.tx.overhead,
+		Class:   p.class,
+		Flow:    p.flowHash(ep.tx.seed),
+		Equal:   p.equal,
+		Copies:  int(p.copies),
+		Backlog: from.Bytes() - p.size(),
+	}
 }
 
 // send seals a packet for each of the chosen paths.
@@ -159,38 +203,62 @@ func (s *sender) send(now time.Time, ep *epoch, p packet, to []int) {
 		d.Order = ep.tx.orders[bucket]
 		ep.tx.orders[bucket]++
 	}
-	for _, view := range to {
-		s.seal(now, ep.tx.active[view], d, p.buf)
-		d.Flags |= wire.FlagRepair // all but the first are copies
+	if p.equal && ep.tx.even.hold.Equal {
+		d.Flags |= wire.FlagHold
 	}
-	s.bufs.put(p.buf)
+	for _, view := range to[1:] {
+		c := d
+		c.Flags |= wire.FlagRepair // all but the first are copies
+		if path := ep.tx.active[view]; s.sealCopy(now, path, c, p.buf) {
+			ep.tx.count.copied++
+		}
+	}
+	s.seal(now, ep.tx.active[to[0]], d, sentPacket{
+		buf: p.buf, first: now, stamp: d.Stamp, order: d.Order, time: d.Time, flags: d.Flags,
+	})
 }
 
-// seal puts one DATA frame into a path's outbox.
-func (s *sender) seal(now time.Time, p *pathState, d wire.Data, buf []byte) {
+// seal puts one DATA frame into a path's outbox, and its packet into the path's books,
+// which take over its buffer.
+func (s *sender) seal(now time.Time, p *pathState, d wire.Data, kept sentPacket) {
+	if !s.sealFrame(now, p, d, kept.buf, kept) {
+		s.forget(&kept)
+	}
+}
+
+// sealCopy puts a copy of a DATA frame into a path's outbox, and leaves buf alone.
+func (s *sender) sealCopy(now time.Time, p *pathState, d wire.Data, buf []byte) bool {
+	return s.sealFrame(now, p, d, buf, sentPacket{})
+}
+
+func (s *sender) sealFrame(now time.Time, p *pathState, d wire.Data, buf []byte, kept sentPacket) bool {
 	t := &p.tx
 	size := len(buf) - tun.Headroom + p.epoch.tx.overhead
+	report := s.along(p, size, cap(buf)-len(buf))
+	if report != nil {
+		size += len(report) + wire.FrameOverhead + wire.LengthSize
+	}
 	if !s.room(now, p, size) {
 		t.count.refused++
-		return
+		return false
 	}
-	start := len(t.out.slab)
-	out, err := t.seal.sealData(t.out.slab, d, buf)
+	start, number := len(t.out.slab), t.seal.number()
+	out, err := t.seal.sealData(t.out.slab, d, buf, report)
 	if err != nil {
 		s.exhausted(now, p, err)
-		return
+		return false
+	}
+	if report != nil {
+		s.paid(p.epoch)
 	}
 	t.out.slab = out
 	t.out.pkts = append(t.out.pkts, out[start:])
 	t.count.packets++
 	t.count.bytes += uint64(size)
 	t.rate.Add(now, size)
-	t.pacer.Sent(now, size)
-	v := &p.epoch.tx.views[t.view]
-	if at := t.pacer.Ready(); v.Ready.Before(at) {
-		v.Ready = at // unless the link is full for longer than that
-	}
-	p.epoch.tx.sched.Sent(now, v.ID, size)
+	s.note(now, p, number, size, false, kept)
+	p.epoch.tx.sched.Sent(now, p.epoch.tx.views[t.view].ID, size)
+	return true
 }
 
 // room makes sure that size bytes fit in the path's outbox, and marks it for flush.

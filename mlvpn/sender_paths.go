@@ -31,9 +31,13 @@ func (s *sender) join(now time.Time, p *pathState, on *port, addr link.Addr) err
 	}
 	t.port, t.addr, t.cfg = on, addr, on.cfg
 	t.monitor = p.newMonitor(now, on.cfg.Timeout)
+	if t.lane == nil {
+		t.lane = newLane(on.cfg)
+	}
 	if on.cfg.Pace {
 		t.pacer.SetRate(on.cfg.Bandwidth)
 	}
+	s.repace(p)
 	t.view = len(ep.tx.views)
 	ep.tx.active = append(ep.tx.active, p)
 	ep.tx.views = append(ep.tx.views, scheduler.Path{ID: scheduler.PathID(p.link)})
@@ -71,6 +75,7 @@ func (s *sender) answered(now time.Time, p *pathState, m *senderMsg) {
 	t.peer.knows = true
 	t.move.proved = true
 	t.rtt.Update(m.at, m.at.Sub(sent))
+	t.lane.delay.Update(m.at, p.epoch.tx.clock.extend(m.pong.Delay))
 	t.loss.Update(m.at, m.pong.Highest, m.pong.Received)
 	t.monitor.Answered(sent)
 	s.judge(p)
@@ -78,6 +83,7 @@ func (s *sender) answered(now time.Time, p *pathState, m *senderMsg) {
 	if p.usable() {
 		p.updateView()
 	}
+	s.equalise(now, p.epoch)
 }
 
 // easing is how far below a tolerance a measurement must fall before a path is good

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/multilink-vpn/multilink/internal/fq"
 	"github.com/multilink-vpn/multilink/internal/path"
 	"github.com/multilink-vpn/multilink/internal/wire"
 )
@@ -33,19 +34,18 @@ func (s *Session) Peer() string { return s.peer }
 
 // sessionSender is owned by the sender.
 type sessionSender struct {
-	current  *epoch   // carries data; nil before the first path works
-	pending  []*epoch // agreed on, but no path of them works yet; oldest first
-	previous *epoch   // replaced lately: what is under way is still received
-	inUse    []*epoch // result of epochs
-	queue    queue
-	pinned   []*pinned // packets that rules keep to one link
-	resume   time.Time // when the scheduler wants to be asked again
-	working  bool      // in sender.work
-	down     time.Time // since when no path works
-	reported bool      // the last session event was SessionUp
-	active   time.Time // when packets were last seen to be sent
-	sent     uint64    // how many had been then
-	retry    time.Time // before this, the peer asked not to be called
+	current  *epoch            // carries data; nil before the first path works
+	pending  []*epoch          // agreed on, but no path of them works yet; oldest first
+	previous *epoch            // replaced lately: what is under way is still received
+	inUse    []*epoch          // result of epochs
+	queue    *fq.Queue[packet] // nil before the first packet
+	resume   time.Time         // when the scheduler wants to be asked again
+	working  bool              // in sender.work
+	down     time.Time         // since when no path works
+	reported bool              // the last session event was SessionUp
+	active   time.Time         // when packets were last seen to be sent
+	sent     uint64            // how many had been then
+	retry    time.Time         // before this, the peer asked not to be called
 	count    sessionSendCounters
 }
 
@@ -188,18 +188,10 @@ func (s *sender) end(ses *Session) {
 
 // purge drops the packets that wait: when a path works again, they are too old.
 func (s *sender) purge(ses *Session) {
-	s.empty(ses, &ses.tx.queue)
-	for _, p := range ses.tx.pinned {
-		s.empty(ses, &p.queue)
+	if ses.tx.queue != nil {
+		ses.tx.queue.Clear()
 	}
 	ses.tx.resume = time.Time{}
-}
-
-func (s *sender) empty(ses *Session, q *queue) {
-	for q.len() > 0 {
-		s.bufs.put(q.pop().buf)
-		ses.tx.count.noLink++
-	}
 }
 
 // closed deals with a peer that has said goodbye.

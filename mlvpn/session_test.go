@@ -399,7 +399,7 @@ func TestPacing(t *testing.T) { synctest.Test(t, testPacing) }
 func testPacing(t *testing.T) {
 	lines := twoLines()[:1]
 	const onLine = 1432 + linksim.OverheadUDP4 // bytes of a full datagram
-	lines[0].cfg.Bandwidth = uint64(20_000_000) / 8 * 95 / 100 * 1432 / onLine
+	lines[0].cfg.Bandwidth = 20_000_000 / 8 * 95 / 100
 	lines[0].cfg.Pace = true
 	w := newWorld(t, worldConfig{lines: lines})
 	defer w.close()
@@ -415,7 +415,7 @@ func testPacing(t *testing.T) {
 	if dropped := w.lines[0].Stats().QueueDropped; dropped != 0 {
 		t.Errorf("the line dropped %d packets", dropped)
 	}
-	if st.QueueFull == 0 {
+	if st.QueueFull+st.Delayed == 0 {
 		t.Error("nothing was dropped in the tunnel's queue, although more was sent than the line carries")
 	}
 	got := float64(len(receive(t, w.sdev))*1400) / seconds
@@ -457,11 +457,11 @@ func testSlowLineKeepsOrder(t *testing.T) {
 		next[flow] = x + 1
 		arrived++
 	}
-	lost := int(w.lines[1].Stats().Lost)
-	if arrived < n-lost {
+	if lost := w.lines[1].Stats().Lost; arrived < n || lost == 0 {
 		t.Errorf("%d of %d packets arrived, the line lost %d", arrived, n, lost)
 	}
-	if st := w.server.Stats().Sessions[0].Reorder; st.MaxHold > 60*time.Millisecond {
+	// The slower line is 50 ms behind, and a repair takes a round trip more.
+	if st := w.server.Stats().Sessions[0].Reorder; st.MaxHold > 150*time.Millisecond {
 		t.Errorf("a packet was held for %v", st.MaxHold)
 	}
 }

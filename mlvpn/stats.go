@@ -38,6 +38,10 @@ type SessionStats struct {
 	Links     []LinkStats
 	Queued    int    // packets that wait for a link
 	QueueFull uint64 // packets dropped because the queue was full
+	Delayed   uint64 // packets dropped because those of their flow waited too long (CoDel)
+	Marked    uint64 // packets marked instead of that (ECN)
+	Repaired  uint64 // packets sent again because they were lost
+	Copied    uint64 // small packets sent twice in case one is lost
 	Ruled     uint64 // packets dropped by a rule
 	NoLink    uint64 // packets dropped because no link worked
 	TooLarge  uint64 // packets dropped because no link could carry their size
@@ -137,6 +141,8 @@ func (s *sender) stats(now time.Time, out *Stats) (of []*epoch) {
 			Legacy:    ses.legacy != nil,
 			Queued:    t.queued(),
 			QueueFull: t.count.queueFull,
+			Delayed:   t.count.delayed,
+			Marked:    t.count.marked,
 			Ruled:     t.count.ruled,
 			NoLink:    t.count.noLink,
 			TooLarge:  t.count.tooLarge,
@@ -148,6 +154,7 @@ func (s *sender) stats(now time.Time, out *Stats) (of []*epoch) {
 		}
 		if ep != nil {
 			st.Cipher = ep.cipher()
+			st.Repaired, st.Copied = ep.tx.count.repaired, ep.tx.count.copied
 			for _, p := range ep.tx.active {
 				st.Links = append(st.Links, p.stats(now))
 			}

@@ -150,114 +150,36 @@ func testPacket(f uint16, n uint64, class scheduler.Class, ordered bool) packet 
 	return packet{buf: append(make([]byte, tun.Headroom), pkt...), info: info, class: class, ordered: ordered}
 }
 
-// A queue never lets an ordered packet overtake one of its own flow, lets interactive
-// ones overtake others otherwise, loses nothing and holds queueLimit per class.
-func TestQueue(t *testing.T) {
-	rng := rand.New(rand.NewPCG(2, 2))
-	var q queue
-	type entry struct {
+// A queue never lets an ordered packet overtake one of its own flow, and lets interactive
+// ones overtake others.
+func TestQueueOrder(t *testing.T) {
+	var s sender
+	s.e = &engine{}
+	ses := session("x")
+	ses.tx.queue = s.newQueue(ses)
+	now := time.Now()
+	for n, p := range []struct {
 		flow    uint16
-		n       uint64
-		ordered bool
 		class   scheduler.Class
+		ordered bool
+	}{
+		{1, scheduler.Bulk, true}, {1, scheduler.Interactive, true}, {1, scheduler.Interactive, false},
+		{2, scheduler.Interactive, true}, {2, scheduler.Bulk, true},
+	} {
+		ses.tx.push(now, testPacket(p.flow, uint64(n), p.class, p.ordered))
 	}
-	var waiting []entry // in the order of push
-	number := uint64(0)
-	pushed, popped, refused, overtook := 0, 0, 0, 0
-	for step := range 200_000 {
-		if rng.IntN(1000) < 500+300*((step/20_000)%2)-150 { // fills, then drains
-			e := entry{flow: uint16(rng.IntN(40)), n: number, ordered: rng.IntN(2) == 0, class: scheduler.Bulk}
-			if rng.IntN(3) == 0 {
-				e.class = scheduler.Interactive
-			}
-			number++
-			if !q.push(testPacket(e.flow, e.n, e.class, e.ordered)) {
-				refused++
-				if q.len() < queueLimit {
-					t.Fatalf("step %d: refused with %d packets", step, q.len())
-				}
-				continue
-			}
-			pushed++
-			waiting = append(waiting, e)
-		} else if head := q.head(); head != nil {
-			size := head.size()
-			p := q.pop()
-			if p.size() != size {
-				t.Fatal("pop returned another packet than head")
-			}
-			popped++
-			n := binary.BigEndian.Uint64(p.payload()[28:])
-			i := slices.IndexFunc(waiting, func(e entry) bool { return e.n == n })
-			if i < 0 {
-				t.Fatalf("step %d: packet %d came twice", step, n)
-			}
-			e := waiting[i]
-			for _, before := range waiting[:i] {
-				if e.ordered && before.flow == e.flow && before.ordered {
-					t.Fatalf("step %d: packet %d of flow %d overtook %d", step, n, e.flow, before.n)
-				}
-				if before.class == e.class && p.class == e.class && before.class == scheduler.Interactive && !before.ordered {
-					t.Fatalf("step %d: interactive packet %d overtook %d", step, n, before.n)
-				}
-			}
-			if i > 0 {
-				overtook++
-			}
-			waiting = slices.Delete(waiting, i, i+1)
-		} else if len(waiting) > 0 {
-			t.Fatalf("step %d: the queue is empty, %d packets are lost", step, len(waiting))
+	var got []uint64
+	ses.tx.queue.Begin(now)
+	for {
+		p, ok := ses.tx.queue.Head(now)
+		if !ok {
+			break
 		}
-		if q.len() != len(waiting) {
-			t.Fatalf("step %d: %d packets, want %d", step, q.len(), len(waiting))
-		}
+		got = append(got, binary.BigEndian.Uint64(p.payload()[28:]))
+		ses.tx.queue.Take()
 	}
-	if pushed == 0 || popped == 0 || refused == 0 || overtook == 0 {
-		t.Errorf("%d pushed, %d popped, %d refused, %d overtook: the test has missed something", pushed, popped, refused, overtook)
-	}
-	for b, n := range q.waiting {
-		k := 0
-		for i := range q.classes[scheduler.Bulk].n {
-			if q.classes[scheduler.Bulk].at(i).bucket == b {
-				k++
-			}
-		}
-		if int(n) != k {
-			t.Errorf("bucket %d counts %d bulk packets, want %d", b, n, k)
-		}
-	}
-}
-
-func TestRing(t *testing.T) {
-	var r ring
-	next, want := 0, 0
-	push := func(n int) {
-		for range n {
-			if !r.push(packet{bucket: next}) {
-				t.Fatalf("refused with %d", r.n)
-			}
-			next++
-		}
-	}
-	pop := func(n int) {
-		for range n {
-			if p := r.pop(); p.bucket != want {
-				t.Fatalf("got %d, want %d", p.bucket, want)
-			}
-			want++
-		}
-	}
-	push(10)
-	pop(7) // so that it grows while it wraps around
-	push(30)
-	pop(20)
-	push(queueLimit - r.n)
-	if r.push(packet{}) {
-		t.Errorf("took %d packets", r.n)
-	}
-	pop(queueLimit)
-	if r.n != 0 || len(r.packets) != queueLimit {
-		t.Errorf("%d packets in %d places", r.n, len(r.packets))
+	if want := []uint64{2, 3, 0, 1, 4}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
@@ -533,6 +455,15 @@ func TestCodec(t *testing.T) {
 			got.closing = wire.Close{}
 		}
 		got.rekey, got.challenge, got.response = wire.Rekey{}, wire.Proof{}, wire.Proof{}
+		if set&hasHold != 0 {
+			want.hold = c.hold
+		} else {
+			got.hold = wire.Hold{}
+		}
+		if set&hasFeedback != 0 && !bytes.Equal(got.feedback, c.feedback) {
+			t.Errorf("feedback %x, want %x", got.feedback, c.feedback)
+		}
+		got.feedback = nil
 		if !reflect.DeepEqual(got, want) || len(in.packets) != 0 || !in.newest {
 			t.Errorf("set %b: got %+v, want %+v", set, in, want)
 		}
@@ -543,7 +474,7 @@ func TestCodec(t *testing.T) {
 	for _, size := range []int{0, 1, 20, 1400} {
 		payload := bytes.Repeat([]byte{byte(size)}, size)
 		d := wire.Data{Flags: wire.FlagOrdered.WithECN(3), Stamp: wire.MaxStamp, Order: 65535, Time: 999}
-		out, err := s.sealData(nil, d, append(make([]byte, tun.Headroom), payload...))
+		out, err := s.sealData(nil, d, append(make([]byte, tun.Headroom), payload...), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/multilink-vpn/multilink/crypto"
 	"github.com/multilink-vpn/multilink/link/linksim"
+	"github.com/multilink-vpn/multilink/scheduler"
 	"github.com/multilink-vpn/multilink/tun/tuntest"
 )
 
@@ -69,16 +70,19 @@ var passwordKey = sync.OnceValue(func() crypto.PresharedKey {
 	return k
 })
 
+// weighted makes the scheduler of a world: which packet goes where is then easy to say.
+func weighted() scheduler.Scheduler { return new(scheduler.Weighted) }
+
 func newWorld(t *testing.T, cfg worldConfig) *world {
 	t.Helper()
 	w := &world{t: t, cfg: cfg, net: linksim.NewNetwork(cfg.seed), log: &eventLog{}}
 	serverKey, clientKey := crypto.GeneratePrivateKey(), crypto.GeneratePrivateKey()
 	w.sc = ServerConfig{
-		Config:  Config{Key: serverKey, Logger: testLogger(t, "server")},
+		Config:  Config{Key: serverKey, Logger: testLogger(t, "server"), NewScheduler: weighted},
 		Clients: []Peer{{Name: "alice", Key: clientKey.Public()}},
 	}
 	w.cc = ClientConfig{
-		Config: Config{Key: clientKey, Logger: testLogger(t, "client"), OnEvent: w.log.add},
+		Config: Config{Key: clientKey, Logger: testLogger(t, "client"), OnEvent: w.log.add, NewScheduler: weighted},
 		Server: serverKey.Public(),
 	}
 	if cfg.server != nil {

@@ -31,9 +31,9 @@ type Decision struct {
 	// link send many packets with one system call.
 	Run int
 
-	// Until is when to ask again, if To is empty because every path that could take
-	// the packet is held back by its pacer. The zero Time says that no time will
-	// help: no path is usable until one changes state.
+	// Until is when to ask again, if To is empty because every path that the packet
+	// should take is held back by its pacer: when the first of them is ready. The zero
+	// Time says that no time will help: no path is usable until one changes state.
 	Until time.Time
 }
 
@@ -76,6 +76,14 @@ type Path struct {
 	// far as is known.
 	Queued int
 
+	// Delay is the usual one-way delay, its queue included. Only differences between
+	// paths count; 0 is unknown.
+	Delay time.Duration
+
+	// Equal says that the path is one of those whose delays the receiver evens out for
+	// packets with Packet.Equal.
+	Equal bool
+
 	// RTT is the smoothed round-trip time and RTTVar its mean deviation (RFC 6298);
 	// 0 is unknown.
 	RTT, RTTVar time.Duration
@@ -114,6 +122,20 @@ type Packet struct {
 	// Copies is how many copies are wanted besides, if so many paths could take one
 	// now. A scheduler may make copies that nobody wants, too.
 	Copies int
+
+	// Equal says that the receiver delivers the flow's packets as if all had taken the
+	// slowest of the paths with Path.Equal: none of these is better than another.
+	Equal bool
+
+	// Backlog is how many bytes of the same class wait behind the packet.
+	Backlog int
+}
+
+// An Unpaced Scheduler wants links to take packets as fast as they can, instead of at
+// the rate that has been measured.
+type Unpaced interface {
+	Scheduler
+	Unpaced()
 }
 
 // A PathSet is a set of indices into the paths given to Pick, of which the first

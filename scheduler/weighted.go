@@ -67,7 +67,10 @@ type Weighted struct {
 	pending bool
 }
 
-var _ Scheduler = (*Weighted)(nil)
+var _ Unpaced = (*Weighted)(nil)
+
+// Unpaced implements Unpaced: shares are to be as configured, whatever the paths carry.
+func (w *Weighted) Unpaced() {}
 
 // pathState is what one path has had.
 type pathState struct {

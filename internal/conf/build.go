@@ -27,6 +27,7 @@ func (p *parser) build() *Config {
 		Interface:     "mlvpn0",
 		Device:        TUN,
 		Timeout:       defaultTimeout * 1e9,
+		Scheduler:     Adaptive,
 		LossTolerance: lossOff,
 		Routing:       Routing{ClampMSS: true, Reply: true, NAT: "none"},
 	}

@@ -34,6 +34,14 @@ const (
 	TAP DeviceType = "tap" // carries Ethernet frames
 )
 
+// A Scheduler is a way to share packets among links.
+type Scheduler string
+
+const (
+	Adaptive Scheduler = "adaptive"
+	Weighted Scheduler = "weighted"
+)
+
 // A Transport is a way to carry a link's packets.
 type Transport string
 
@@ -102,6 +110,9 @@ type Config struct {
 	// StateDir is the directory for what must survive a restart, or empty for the
 	// default.
 	StateDir string
+
+	// Scheduler is Adaptive by default.
+	Scheduler Scheduler
 
 	// ReorderBuffer is the size of the reorder buffer in packets. 0: automatic.
 	ReorderBuffer int

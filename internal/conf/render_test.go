@@ -57,6 +57,9 @@ func render(c *Config) string {
 	if c.ClearData {
 		number("cleartext_data", 1)
 	}
+	if c.Scheduler != Adaptive {
+		text("scheduler", string(c.Scheduler))
+	}
 	number("reorder_buffer_size", uint64(c.ReorderBuffer))
 	fmt.Fprintf(&b, "loss_tolerence = %d\n", c.LossTolerance)
 	latency(c.LatencyTolerance.Milliseconds())

@@ -22,6 +22,7 @@ import (
 	"github.com/multilink-vpn/multilink/internal/sdnotify"
 	"github.com/multilink-vpn/multilink/mlvpn"
 	"github.com/multilink-vpn/multilink/reorder"
+	"github.com/multilink-vpn/multilink/scheduler"
 	"github.com/multilink-vpn/multilink/tun"
 )
 
@@ -160,6 +161,9 @@ func Run(ctx context.Context, opts Options) error {
 		Reorder:     reorder.Config{Window: c.ReorderBuffer},
 		Rules:       now.rules,
 		Logger:      opts.Log,
+	}
+	if c.Scheduler == conf.Weighted {
+		shared.NewScheduler = func() scheduler.Scheduler { return new(scheduler.Weighted) }
 	}
 	manager := sdnotify.FromEnv()
 	monitor := newMonitor(c, opts, func(title string) {

@@ -19,6 +19,7 @@ import (
 	"github.com/multilink-vpn/multilink/internal/conf"
 	"github.com/multilink-vpn/multilink/internal/fib"
 	"github.com/multilink-vpn/multilink/mlvpn"
+	"github.com/multilink-vpn/multilink/scheduler"
 	"github.com/multilink-vpn/multilink/tun/tuntest"
 )
 
@@ -56,7 +57,7 @@ func newRig(t *testing.T, serverText, clientText string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.mserver, err = mlvpn.NewServer(serverConfig(ss, mlvpn.Config{Device: r.sdev, PasswordKey: keys.password})); err != nil {
+	if r.mserver, err = mlvpn.NewServer(serverConfig(ss, mlvpn.Config{Device: r.sdev, PasswordKey: keys.password, NewScheduler: weighted})); err != nil {
 		t.Fatal(err)
 	}
 	if err := slinks.begin(r.mserver); err != nil {
@@ -65,7 +66,7 @@ func newRig(t *testing.T, serverText, clientText string) *rig {
 	if r.events, err = newEvents(cs.conf, discard); err != nil {
 		t.Fatal(err)
 	}
-	client, err := newClient(cs.conf, keys, mlvpn.Config{Device: r.cdev, PasswordKey: keys.password, OnEvent: r.events.handle}, "rig")
+	client, err := newClient(cs.conf, keys, mlvpn.Config{Device: r.cdev, PasswordKey: keys.password, OnEvent: r.events.handle, NewScheduler: weighted}, "rig")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +92,9 @@ func newRig(t *testing.T, serverText, clientText string) *rig {
 	t.Cleanup(r.stop)
 	return r
 }
+
+// weighted makes a scheduler that uses all links alike, however little there is to send.
+func weighted() scheduler.Scheduler { return new(scheduler.Weighted) }
 
 // reload gives an end another configuration.
 func (r *rig) reload(end *reloader, text string) {

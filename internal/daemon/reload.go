@@ -168,6 +168,7 @@ func (r restartOnly) prepare(_, new *settings) (func() string, func(), error) {
 		{"state_dir", a.StateDir == b.StateDir},
 		{"mtu", a.MTU == b.MTU},
 		{"statuscommand", a.StatusCommand == b.StatusCommand},
+		{"scheduler", a.Scheduler == b.Scheduler},
 		{"reorder_buffer_size", a.ReorderBuffer == b.ReorderBuffer},
 		{"ip4 or ip6", a.IP4 == b.IP4 && a.IP6 == b.IP6 && a.IP4Gateway == b.IP4Gateway && a.IP6Gateway == b.IP6Gateway},
 		{"ip4_local, ip6_local, ip4_remote or ip6_remote", fmt.Sprint(localNetworks(a), remoteNetworks(a)) == fmt.Sprint(localNetworks(b), remoteNetworks(b))},

@@ -47,4 +47,18 @@ func (f *Info) Interactive() bool {
 	return f.Length < Bulky
 }
 
+// Steady reports whether the packet belongs to a flow whose congestion control may use
+// the capacity of several paths at once, and suffers if their delays differ: a TCP
+// segment that is ordered or opens the connection, and the larger packets of QUIC (UDP
+// port 443).
+func (f *Info) Steady() bool {
+	switch f.Protocol {
+	case ProtocolTCP:
+		return !f.Fragment && (f.Ordered() || f.TCPFlags&SYN != 0)
+	case ProtocolUDP:
+		return !f.Fragment && f.Length >= Bulky && (f.SrcPort == 443 || f.DstPort == 443)
+	}
+	return false
+}
+
 func isDNS(port uint16) bool { return port == 53 || port == 853 }

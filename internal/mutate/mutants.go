@@ -85,7 +85,7 @@ var mutants = []mutant{
 	{"a client uses another's inner address", "mlvpn/guard.go", "return owner == s.owner", "return owner != nil", "TestSpoofing|TestOwners", ""},
 	{"martians are let in", "mlvpn/admit.go", "!ethernet && martian(info) ||", "", "TestSpoofing|TestGuard", ""},
 	{"packets for others are let in", "mlvpn/admit.go", "if !ethernet && !r.e.guard.arrives(info) {", "if false {", "TestGuard|TestSpoofing", ""},
-	{"no packet is checked", "mlvpn/receiver_packets.go", "if !r.admit(", "if r.admit(", "TestSpoofing|TestConnect", ""},
+	{"no packet is checked", "mlvpn/receiver_packets.go", "case !r.admit(", "case r.admit(", "TestSpoofing|TestConnect", ""},
 	{"a client without prefixes uses another's address", "mlvpn/guard.go", "return owner == s.owner\n	}\n	return s.owner.open", "return owner == s.owner || s.owner.open\n	}\n	return s.owner.open", "TestGuard|TestOwners", ""},
 	{"a client gets the packets of one that is not there", "mlvpn/server.go", "	if ok && size > 0 {\n		return a.sessions(dst)", "	if ok && size > 0 && a.session != nil {\n		return a.sessions(dst)", "TestAbsentClient", ""},
 	{"a client keeps the prefixes that were taken away", "mlvpn/guard.go", "			r.owners.Delete(p)\n", "", "TestOwners", ""},
@@ -110,7 +110,7 @@ var mutants = []mutant{
 	{"a bad client file is half applied", "internal/daemon/reload.go", "			return nil, err\n		}\n		if commit != nil {\n", "			return nil, nil\n		}\n		if commit != nil {\n", "TestReloadIsAllOrNothing", ""},
 
 	// Parsers.
-	{"reserved bits are taken", "internal/wire/frame.go", "if flags&flagReserved != 0 {", "if false {", "TestVectors", ""},
+	{"an unknown flag of HOLD is taken", "internal/wire/feedback.go", "if body[0] > 1 {", "if false {", "TestVectors", ""},
 	{"padding hides something", "internal/wire/frame.go", "if !allZero(p) {", "if false {", "TestVectors", ""},
 	{"a frame is longer than its datagram", "internal/wire/handshake.go", "case n > MaxNoiseSize:", "case false:", "TestVectors", ""},
 	{"an INIT is too small", "internal/wire/handshake.go", "len(b) < MinInitSize ||", "", "TestVectors", ""},

@@ -64,6 +64,9 @@ const (
 	// downInterval bounds how long a path that has come back goes unnoticed.
 	downInterval = 500 * time.Millisecond
 
+	// doubtInterval is the time between probes in the first second of a doubt.
+	doubtInterval = minInterval
+
 	// suspectAfter is how many probes in a row must go unanswered, beyond the time
 	// that an answer needs, before the path is Suspect.
 	suspectAfter = 3
@@ -92,6 +95,7 @@ type Monitor struct {
 	nextProbe time.Time
 	alive     time.Time // sending time of the latest probe known to have been answered
 	downSince time.Time
+	doubted   time.Time // when Doubt was last called
 }
 
 // New returns a Monitor whose first probe is due at now.
@@ -154,6 +158,18 @@ func (m *Monitor) changeAt(rto time.Duration) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// Doubt says that there is reason to think that an Up path does not work any more: it
+// is Suspect until a probe sent from now on is answered. Probes are frequent
+// meanwhile.
+func (m *Monitor) Doubt(now time.Time) {
+	if m.state != Up {
+		return
+	}
+	m.state = Suspect
+	m.doubted = now
+	m.nextProbe = now
+}
+
 // Advance moves the state to what now implies and reports whether a probe is due.
 // rto is how long an answer may take at most, for example the path's RTO (RFC 6298).
 // The caller sends the probe and calls Probed.
@@ -175,8 +191,11 @@ func (m *Monitor) Advance(now time.Time, rto time.Duration) (probe bool) {
 // Probed reports that a probe was sent at now.
 func (m *Monitor) Probed(now time.Time) {
 	interval := m.interval
-	if m.state == Down {
+	switch {
+	case m.state == Down:
 		interval = min(interval, downInterval)
+	case m.state == Suspect && now.Sub(m.doubted) < time.Second:
+		interval = doubtInterval
 	}
 	m.nextProbe = now.Add(interval)
 }
@@ -184,7 +203,7 @@ func (m *Monitor) Probed(now time.Time) {
 // Answered reports that the probe sent at sent has been answered. The answer must be
 // authentic and must prove the round trip.
 func (m *Monitor) Answered(sent time.Time) {
-	if m.state == Down && sent.Before(m.downSince) {
+	if m.state == Down && sent.Before(m.downSince) || m.state == Suspect && sent.Before(m.doubted) {
 		return
 	}
 	if sent.After(m.alive) {

@@ -10,14 +10,17 @@ import (
 type Ping struct {
 	// Echo comes back in the Pong. It means nothing to the receiver.
 	Echo uint64
+	// Time is as Data.Time.
+	Time uint16
 }
 
-const pingSize = 8
+const pingSize = 10
 
 // AppendPing appends the frame p.
 func AppendPing(b []byte, p Ping) []byte {
 	b = appendFrameHeader(b, TypePing, pingSize)
-	return binary.BigEndian.AppendUint64(b, p.Echo)
+	b = binary.BigEndian.AppendUint64(b, p.Echo)
+	return binary.BigEndian.AppendUint16(b, p.Time)
 }
 
 // ParsePing parses the body of a PING frame.
@@ -25,7 +28,7 @@ func ParsePing(body []byte) (Ping, error) {
 	if len(body) != pingSize {
 		return Ping{}, wrap("PING", ErrLength)
 	}
-	return Ping{Echo: binary.BigEndian.Uint64(body)}, nil
+	return Ping{Echo: binary.BigEndian.Uint64(body), Time: binary.BigEndian.Uint16(body[8:])}, nil
 }
 
 // Pong answers a Ping, on the same path.
@@ -36,16 +39,20 @@ type Pong struct {
 	Received uint32
 	// Highest is the low 32 bits of the highest packet number opened.
 	Highest uint32
+	// Delay is the receiver's clock less Ping.Time when the Ping arrived, in units of 100
+	// microseconds, modulo 2^16.
+	Delay uint16
 }
 
-const pongSize = 16
+const pongSize = 18
 
 // AppendPong appends the frame p.
 func AppendPong(b []byte, p Pong) []byte {
 	b = appendFrameHeader(b, TypePong, pongSize)
 	b = binary.BigEndian.AppendUint64(b, p.Echo)
 	b = binary.BigEndian.AppendUint32(b, p.Received)
-	return binary.BigEndian.AppendUint32(b, p.Highest)
+	b = binary.BigEndian.AppendUint32(b, p.Highest)
+	return binary.BigEndian.AppendUint16(b, p.Delay)
 }
 
 // ParsePong parses the body of a PONG frame.
@@ -57,6 +64,7 @@ func ParsePong(body []byte) (Pong, error) {
 		Echo:     binary.BigEndian.Uint64(body),
 		Received: binary.BigEndian.Uint32(body[8:]),
 		Highest:  binary.BigEndian.Uint32(body[12:]),
+		Delay:    binary.BigEndian.Uint16(body[16:]),
 	}, nil
 }
 

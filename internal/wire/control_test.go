@@ -17,11 +17,11 @@ func TestControlRoundTrip(t *testing.T) {
 		return f.Body
 	}
 	for range 500 {
-		ping := Ping{r.Uint64()}
+		ping := Ping{r.Uint64(), uint16(r.Uint32())}
 		if got, err := ParsePing(body(AppendPing(nil, ping), TypePing)); got != ping || err != nil {
 			t.Fatal(got, ping, err)
 		}
-		pong := Pong{r.Uint64(), r.Uint32(), r.Uint32()}
+		pong := Pong{r.Uint64(), r.Uint32(), r.Uint32(), uint16(r.Uint32())}
 		if got, err := ParsePong(body(AppendPong(nil, pong), TypePong)); got != pong || err != nil {
 			t.Fatal(got, pong, err)
 		}

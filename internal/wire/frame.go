@@ -20,11 +20,12 @@ const (
 	TypeFEC      Type = 0x07
 	TypeRekey    Type = 0x08
 	TypeMTU      Type = 0x09
+	TypeHold     Type = 0x0a
 	// TypeData stands for all first bytes with bit 7 set.
 	TypeData Type = 0x80
 )
 
-var typeNames = [...]string{"PAD", "PING", "PONG", "CLOSE", "PATH", "FEEDBACK", "STREAM", "FEC", "REKEY", "MTU"}
+var typeNames = [...]string{"PAD", "PING", "PONG", "CLOSE", "PATH", "FEEDBACK", "STREAM", "FEC", "REKEY", "MTU", "HOLD"}
 
 // String returns the name of the type as SPEC.md writes it.
 func (t Type) String() string {
@@ -52,9 +53,12 @@ const (
 	// FlagPartial says that the checksum of the inner packet was left to be completed.
 	FlagPartial DataFlags = 0x08
 
-	flagECN      DataFlags = 0x06
-	flagReserved DataFlags = 0x01
-	flagAll                = FlagLength | FlagOrdered | FlagRepair | FlagPartial | flagECN
+	// FlagHold says that the packet is not to be delivered before the target of the last
+	// HOLD frame.
+	FlagHold DataFlags = 0x01
+
+	flagECN DataFlags = 0x06
+	flagAll           = FlagLength | FlagOrdered | FlagRepair | FlagPartial | FlagHold | flagECN
 )
 
 // ECN returns the ECN code point, 0 to 3, of RFC 3168.
@@ -68,7 +72,7 @@ const MaxStamp = 1<<24 - 1
 
 // Data is a DATA frame, which carries one inner packet.
 type Data struct {
-	// Flags holds the flags. Bits 7 and 0 are ignored when written and zero when read.
+	// Flags holds the flags. Bit 7 is ignored when written and zero when read.
 	Flags DataFlags
 	// Stamp is the global send stamp of the session direction, modulo 2^24.
 	Stamp uint32
@@ -124,8 +128,10 @@ type Frame struct {
 	Data Data
 }
 
-// frameHeader is the length of type and length of frames other than DATA and PAD.
-const frameHeader = 3
+// FrameOverhead is the length of type and length of frames other than DATA and PAD.
+const FrameOverhead = 3
+
+const frameHeader = FrameOverhead
 
 // Next splits the first frame off p, the plaintext of a datagram. Call it until rest
 // is empty; on an empty p it returns ErrTruncated. A frame of unknown type is
@@ -163,9 +169,6 @@ func nextData(p []byte) (f Frame, rest []byte, err error) {
 		return Frame{}, nil, ErrTruncated
 	}
 	flags := DataFlags(p[0])
-	if flags&flagReserved != 0 {
-		return Frame{}, nil, ErrReserved
-	}
 	f.Type = TypeData
 	f.Data = Data{
 		Flags: flags & flagAll,

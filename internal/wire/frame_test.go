@@ -122,7 +122,7 @@ func TestECN(t *testing.T) {
 // A frame cut off anywhere is refused, and a body cannot be grown into what follows.
 func TestNextTruncated(t *testing.T) {
 	whole := AppendData(nil, &Data{Flags: FlagLength, Payload: []byte("abc")})
-	for _, p := range [][]byte{whole, AppendPing(nil, Ping{1}), AppendFrame(nil, 0x33, []byte("abc"))} {
+	for _, p := range [][]byte{whole, AppendPing(nil, Ping{Echo: 1}), AppendFrame(nil, 0x33, []byte("abc"))} {
 		for n := range p {
 			if _, _, err := Next(p[:n]); !errors.Is(err, ErrTruncated) {
 				t.Errorf("%x: %v, want ErrTruncated", p[:n], err)
@@ -154,8 +154,8 @@ func TestDataPathAllocs(t *testing.T) {
 		b = b[:HeaderSize]
 		PutHeader(b, 1, 2)
 		PutData(b[:HeaderSize+DataOverhead+LengthSize], &d)
-		b = AppendPing(b, Ping{1})
-		b = AppendPong(b, Pong{1, 2, 3})
+		b = AppendPing(b, Ping{Echo: 1})
+		b = AppendPong(b, Pong{Echo: 1, Received: 2, Highest: 3})
 		b = AppendClose(b, Close{1, 2})
 		b = AppendPathInfo(b, PathInfo{1, 2, "fibre"})
 		b = AppendData(b, &d)
@@ -207,7 +207,7 @@ func BenchmarkNext(b *testing.B) {
 		p    []byte
 	}{
 		{"data", AppendData(nil, &Data{Payload: make([]byte, 1400)})},
-		{"ping", AppendPing(nil, Ping{1})},
+		{"ping", AppendPing(nil, Ping{Echo: 1})},
 		{"pad1400", AppendPad(nil, 1400)},
 	} {
 		b.Run(bench.name, func(b *testing.B) {

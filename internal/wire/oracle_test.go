@@ -37,10 +37,19 @@ func describeFrame(f Frame) (string, error) {
 		return fmt.Sprintf("PAD bytes=%d", 1+len(f.Body)), nil
 	case TypePing:
 		p, err := ParsePing(f.Body)
-		return fmt.Sprintf("PING echo=%016x", p.Echo), err
+		return fmt.Sprintf("PING echo=%016x time=%d", p.Echo, p.Time), err
 	case TypePong:
 		p, err := ParsePong(f.Body)
-		return fmt.Sprintf("PONG echo=%016x received=%d highest=%d", p.Echo, p.Received, p.Highest), err
+		return fmt.Sprintf("PONG echo=%016x received=%d highest=%d delay=%d", p.Echo, p.Received, p.Highest, p.Delay), err
+	case TypeHold:
+		h, err := ParseHold(f.Body)
+		equal := 0
+		if h.Equal {
+			equal = 1
+		}
+		return fmt.Sprintf("HOLD equal=%d target=%d repair=%d", equal, h.Target, h.Repair), err
+	case TypeFeedback:
+		return describeFeedback(f.Body)
 	case TypeClose:
 		c, err := ParseClose(f.Body)
 		return fmt.Sprintf("CLOSE reason=%d retry_ms=%d", c.Reason, c.RetryMillis), err
@@ -174,14 +183,13 @@ func naivePlaintext(p []byte) (lines []string, err error) {
 
 func naiveFrame(b *bits) string {
 	if b.number(1) == 1 {
-		lorc, ecn := b.number(4), b.number(2)
-		b.zeros(1)
+		lorc, ecn, hold := b.number(4), b.number(2), b.number(1)
 		stamp, order, time := b.number(24), b.number(16), b.number(16)
 		n := b.left()
 		if lorc >= 8 {
 			n = int(b.number(16))
 		}
-		return fmt.Sprintf("DATA flags=%02x stamp=%d order=%d time=%d payload=%x", lorc*8+ecn*2, stamp, order, time, b.bytes(n))
+		return fmt.Sprintf("DATA flags=%02x stamp=%d order=%d time=%d payload=%x", lorc*8+ecn*2+hold, stamp, order, time, b.bytes(n))
 	}
 	t := b.number(7)
 	if t == 0 {
@@ -197,9 +205,15 @@ func naiveFrame(b *bits) string {
 	var line string
 	switch t {
 	case 1:
-		line = fmt.Sprintf("PING echo=%016x", f.number(64))
+		line = fmt.Sprintf("PING echo=%016x time=%d", f.number(64), f.number(16))
 	case 2:
-		line = fmt.Sprintf("PONG echo=%016x received=%d highest=%d", f.number(64), f.number(32), f.number(32))
+		line = fmt.Sprintf("PONG echo=%016x received=%d highest=%d delay=%d", f.number(64), f.number(32), f.number(32), f.number(16))
+	case 5:
+		line = naiveFeedback(f)
+	case 10:
+		equal := f.number(8)
+		line = fmt.Sprintf("HOLD equal=%d target=%d repair=%d", equal, f.number(16), f.number(16))
+		f.bad = f.bad || equal > 1
 	case 3:
 		line = fmt.Sprintf("CLOSE reason=%d retry_ms=%d", f.number(8), f.number(32))
 	case 4:
@@ -362,4 +376,56 @@ func mustHex(s string) []byte {
 		panic(err)
 	}
 	return b
+}
+
+// describeFeedback reads a FEEDBACK frame with the parser.
+func describeFeedback(body []byte) (string, error) {
+	if err := CheckFeedback(body); err != nil {
+		return "", err
+	}
+	line := "FEEDBACK"
+	for len(body) > 0 {
+		var r LinkReport
+		body, _ = NextLinkReport(body, &r)
+		line += fmt.Sprintf(" link=%d highest=%d age=%d arrived=%d bytes=%d", r.Link, r.Highest, r.Age, r.Arrived, r.Bytes)
+		if r.HasDelay {
+			line += fmt.Sprintf(" delay=%d low=%d", r.Delay, r.Low)
+		}
+		line += fmt.Sprintf(" runs=%v", r.Runs[:r.NumRuns])
+	}
+	return line, nil
+}
+
+// naiveFeedback reads one bit by bit.
+func naiveFeedback(f *bits) string {
+	line := "FEEDBACK"
+	for first := true; first || f.left() > 0; first = false {
+		link, shape := f.number(8), f.number(8)
+		line += fmt.Sprintf(" link=%d highest=%d age=%d arrived=%d bytes=%d", link, f.number(32), f.number(16), f.number(32), f.number(32))
+		if shape&0x80 != 0 {
+			line += fmt.Sprintf(" delay=%d low=%d", f.number(16), f.number(16))
+		}
+		var runs []uint32
+		for range shape & 0x1f {
+			var n, shift uint64
+			for {
+				b := f.number(8)
+				if f.bad || shift > 63 || shift == 63 && b > 1 {
+					f.bad = true
+					return line
+				}
+				n |= (b & 0x7f) << shift
+				if shift += 7; b < 0x80 {
+					break
+				}
+			}
+			f.bad = f.bad || n == 0 || n > 1<<32-1
+			runs = append(runs, uint32(n))
+		}
+		if f.bad = f.bad || shape&0x60 != 0 || shape&1 == 0; f.bad {
+			return line
+		}
+		line += fmt.Sprintf(" runs=%v", runs)
+	}
+	return line
 }

@@ -69,7 +69,7 @@ type form struct {
 func forms() map[string]form {
 	return map[string]form{
 		"header":    {"header.txt", 3, describeHeader, naiveHeader, reencodeHeader},
-		"plaintext": {"frames.txt", 47, describePlaintext, naivePlaintext, reencodePlaintext},
+		"plaintext": {"frames.txt", 53, describePlaintext, naivePlaintext, reencodePlaintext},
 		"handshake": {"handshake.txt", 28, describeHandshake, naiveHandshake, reencodeHandshake},
 		"params":    {"params.txt", 46, describeParams, naiveParams, reencodeParams},
 	}
@@ -100,6 +100,17 @@ func reencodePlaintext(p []byte) (out []byte) {
 		case TypePong:
 			v, _ := ParsePong(f.Body)
 			out = AppendPong(out, v)
+		case TypeHold:
+			v, _ := ParseHold(f.Body)
+			out = AppendHold(out, v)
+		case TypeFeedback:
+			var body []byte
+			for in := f.Body; len(in) > 0; {
+				var r LinkReport
+				in, _ = NextLinkReport(in, &r)
+				body = AppendLinkReport(body, &r)
+			}
+			out = AppendFrame(out, TypeFeedback, body)
 		case TypeClose:
 			v, _ := ParseClose(f.Body)
 			out = AppendClose(out, v)
@@ -226,7 +237,7 @@ func FuzzParams(f *testing.F) {
 
 func FuzzControl(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for typ := TypePing; typ <= TypeMTU; typ++ {
+		for typ := TypePing; typ <= TypeHold; typ++ {
 			if len(body) > 65535 {
 				return
 			}
