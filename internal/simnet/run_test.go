@@ -127,13 +127,15 @@ func TestBehind(t *testing.T) {
 // wakeful is a tunnel that asks to be polled every 10 ms of its own clock.
 type wakeful struct {
 	spread
-	polls []time.Time
-	next  time.Time
+	polls  []time.Time
+	inputs []time.Time
+	next   time.Time
 }
 
-func (w *wakeful) Poll(now time.Time, _ func(int, []byte), _ func([]byte)) time.Time {
+func (w *wakeful) Poll(now time.Time, send func(int, []byte), _ func([]byte)) time.Time {
 	if w.next.IsZero() {
 		w.next = now
+		send(0, []byte("hello"))
 	}
 	if !now.Before(w.next) {
 		w.polls = append(w.polls, now)
@@ -141,6 +143,11 @@ func (w *wakeful) Poll(now time.Time, _ func(int, []byte), _ func([]byte)) time.
 	}
 	return w.next
 }
+
+// Arrive and Ingress must show the same clock as Poll.
+func (w *wakeful) Arrive(now time.Time, _ int, _ []byte) { w.inputs = append(w.inputs, now) }
+
+func (w *wakeful) Ingress(now time.Time, _ []byte) { w.inputs = append(w.inputs, now) }
 
 // TestServerClock polls both ends for 10 s by clocks that differ.
 func TestServerClock(t *testing.T) {
@@ -156,13 +163,19 @@ func TestServerClock(t *testing.T) {
 		t.Errorf("the server's clock is ahead by %v, want an hour", d)
 	}
 	for _, end := range []struct {
-		name  string
-		polls []time.Time
-		from  time.Time
-		want  int // polls: the server's clock shows 10 ms more in 10 s
-	}{{"client", client.polls, env.Now, 1001}, {"server", server.polls, env.ServerNow, 1002}} {
+		name          string
+		polls, inputs []time.Time
+		from          time.Time
+		want          int // polls: the server's clock shows 10 ms more in 10 s
+	}{
+		{"client", client.polls, client.inputs, env.Now, 1001},
+		{"server", server.polls, server.inputs, env.ServerNow, 1002},
+	} {
 		if len(end.polls) != end.want {
 			t.Errorf("%s: %d polls, want %d", end.name, len(end.polls), end.want)
+		}
+		if len(end.inputs) == 0 || end.inputs[0].Before(end.from) || end.inputs[0].After(end.from.Add(time.Second)) {
+			t.Errorf("%s: inputs at %v, want some from %v on", end.name, end.inputs, end.from)
 		}
 		for i, at := range end.polls {
 			want := end.from.Add(time.Duration(i) * 10 * ms)
