@@ -265,7 +265,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	r.waitUp("a")
 	load := r.stream(time.Millisecond)
 	measure := func() (goroutines, files int, heap uint64) {
-		time.Sleep(2 * time.Second) // links that go take a little
+		time.Sleep(1500 * time.Millisecond) // links that go take a little
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
@@ -276,7 +276,7 @@ func TestReloadUnderLoad(t *testing.T) {
 			step := steps[(i+1)%len(steps)]
 			r.reload(r.server, step.server)
 			r.reload(r.client, step.client)
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond)
 		}
 		r.reload(r.server, steps[0].server)
 		r.reload(r.client, steps[0].client)

@@ -246,7 +246,12 @@ func TestListenUnix(t *testing.T) {
 	if _, err := ListenUnix(file, 0, 0); err == nil {
 		t.Error("a file was replaced by a socket")
 	}
-	if _, err := ListenUnix(filepath.Join(dir, "none", "s"), 0, 0); err == nil {
+	made, err := ListenUnix(filepath.Join(dir, "made", "s"), 0, 0)
+	if err != nil {
+		t.Fatalf("a directory that is to be made: %v", err)
+	}
+	made.Close()
+	if _, err := ListenUnix(filepath.Join(dir, "no", "such", "s"), 0, 0); err == nil {
 		t.Error("a socket in no directory")
 	}
 }

@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -14,7 +15,8 @@ import (
 
 // ListenUnix opens a Unix socket that only its owner and root can use: this process's
 // user, or the one with the ids uid and gid if uid is not 0. It takes the place of a
-// socket that nobody answers on, and of nothing else.
+// socket that nobody answers on, and of nothing else. The directory is made if it is
+// missing.
 func ListenUnix(path string, uid, gid int) (net.Listener, error) {
 	switch fi, err := os.Lstat(path); {
 	case os.IsNotExist(err):
@@ -28,11 +30,14 @@ func ListenUnix(path string, uid, gid int) (net.Listener, error) {
 			return nil, fmt.Errorf("status socket: another program answers on %s: stop it, or choose another control_unix_path", path)
 		}
 	}
+	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("status socket: %w: create the directory, or choose another control_unix_path", err)
+	}
 	// It gets its owner and mode in a directory that nobody else can enter, and its place
 	// afterwards: nobody can connect in between.
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".mlvpn-")
 	if err != nil {
-		return nil, fmt.Errorf("status socket: %w: create the directory, or choose another control_unix_path", err)
+		return nil, fmt.Errorf("status socket: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unix"})
