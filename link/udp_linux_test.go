@@ -101,3 +101,11 @@ func TestUDPFullAndTooLarge(t *testing.T) {
 		t.Errorf("dial without a route: %v", err)
 	}
 }
+
+// Linux has no routing table for a socket: whoever asks for one must not go by another.
+func TestRoutingTableIsRefused(t *testing.T) {
+	_, err := link.DialUDP(link.UDPConfig{Remote: netip.MustParseAddrPort("127.0.0.1:9"), RoutingTable: 7})
+	if err == nil || !strings.Contains(err.Error(), "routing table") {
+		t.Errorf("error %v, want one about the routing table", err)
+	}
+}
