@@ -256,7 +256,7 @@ func linkKeys() []Key {
 			Doc: "Links of a lower cost are preferred: this one is idle while a cheaper one works, unless it may overflow. A client tells the server.",
 			set: func(_ *Config, l *Link, v value) { l.Cost = int(v.num) }},
 		{Name: "overflow", Type: Flag, Default: "0", Example: "1",
-			Doc: "1 lets a link that is idle because of its cost, fallback_only or a used-up quota take what the better links have no room for.",
+			Doc: "1 lets a link that is idle because of its cost or fallback_only take what the better links have no room for, until its quota is used up.",
 			set: func(_ *Config, l *Link, v value) { l.Overflow = v.num == 1 }},
 		{Name: "quota_day", Type: Number, Unit: "bytes", Default: "0", Example: "2000000000",
 			Doc: "The bytes that the link may carry a day, both directions and headers included. Once they are used up it is idle until no other link is usable. 0 sets no limit.",

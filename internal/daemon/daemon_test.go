@@ -57,6 +57,17 @@ func TestLinkConfig(t *testing.T) {
 			t.Errorf("got  %+v\nwant %+v", got, want[i])
 		}
 	}
+	dear := conf.Link{Cost: 3, Overflow: true, BandwidthUpload: 5}
+	c.Links = append(c.Links, dear)
+	if got, want := linkConfig(c, &dear, false), (mlvpn.LinkConfig{Cost: 3, Overflow: true, Bandwidth: 5, Pace: true, LossTolerance: 1e-9}); got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if got := linkConfig(c, &dear, true); !got.Fallback || got.Overflow {
+		t.Errorf("at its quota: %+v", got)
+	}
+	if !linkConfig(c, &c.Links[0], false).Pace {
+		t.Error("the link beside one that overflows is not held to its rate")
+	}
 }
 
 func TestTolerance(t *testing.T) {

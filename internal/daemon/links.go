@@ -34,7 +34,7 @@ func linkConfig(c *conf.Config, l *conf.Link, spent bool) mlvpn.LinkConfig {
 		Pace:             overflows && l.BandwidthUpload > 0,
 		Fallback:         l.FallbackOnly || spent,
 		Cost:             uint8(l.Cost),
-		Overflow:         l.Overflow,
+		Overflow:         l.Overflow && !spent,
 		Timeout:          l.Timeout,
 		LossTolerance:    tolerance(l.LossTolerance),
 		LatencyTolerance: l.LatencyTolerance,
