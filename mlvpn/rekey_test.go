@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -237,18 +238,18 @@ func TestSuspend(t *testing.T) { synctest.Test(t, testSuspend) }
 func testSuspend(t *testing.T) {
 	v := newVictim(t, victimConfig{lines: 2})
 	defer v.close()
-	var slept time.Duration
-	if err := v.client.e.call(func(time.Time) { v.client.e.suspended = func() time.Duration { return slept } }); err != nil {
+	var slept atomic.Int64
+	if err := v.client.e.call(func(time.Time) { v.client.e.suspended = func() time.Duration { return time.Duration(slept.Load()) } }); err != nil {
 		t.Fatal(err)
 	}
 	v.sleep(10 * time.Second)
 	v.log.take()
-	slept += time.Minute
+	slept.Add(int64(time.Minute))
 	v.sleep(3 * time.Second)
 	if n := v.client.Stats().Sessions[0].Rekeys; n != 0 {
 		t.Errorf("%d new keys after a minute", n)
 	}
-	slept += time.Minute
+	slept.Add(int64(time.Minute))
 	v.sleep(3 * time.Second)
 	if n := v.client.Stats().Sessions[0].Rekeys; n != 1 {
 		t.Errorf("%d new keys after two minutes, want one", n)
@@ -257,7 +258,7 @@ func testSuspend(t *testing.T) {
 		t.Errorf("events %q", got)
 	}
 	before := v.client.Stats().Sessions[0].Rekeys
-	slept += 4 * time.Minute
+	slept.Add(int64(4 * time.Minute))
 	v.sleep(3 * time.Second)
 	v.works("within 3 s of a sleep of 4 minutes")
 	if got := v.log.take(); !slices.Contains(got, "session down") || !slices.Contains(got, "session up") {
