@@ -36,6 +36,7 @@ func (f Family) Any() netip.Prefix {
 // A Host is what was seen of a host.
 type Host struct {
 	Interfaces []Interface
+	NoIPv6     bool    // the kernel has none
 	Routes     []Route // of all tables but local
 	Rules      []Rule
 

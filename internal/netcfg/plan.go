@@ -51,6 +51,9 @@ func Compute(c *Config, s *State, h *Host, a *Allocation) *Plan {
 	p := &Plan{}
 	var all []line
 	for _, f := range families() {
+		if f == V6 && h.NoIPv6 {
+			continue
+		}
 		l, problems := lines(c, s, h, a, f)
 		p.Problems = append(p.Problems, problems...)
 		(&planner{p, c, s, h, a, f, l, a.Tables[directName], a.Tables[tunnelName]}).family()

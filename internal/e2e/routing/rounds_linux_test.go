@@ -105,6 +105,8 @@ func TestCrashBlocks(t *testing.T) {
 	netlab.Require(t)
 	w := newADSL(t)
 	w.source("web", "198.51.100.10:80")
+	// As many have it, out of caution.
+	w.sysctl("router", "net/ipv6/conf/all/disable_ipv6", "1")
 	before := w.snapshot("router")
 	_, adslClient := adsl(t)
 	file := writeConfig(t, "client.conf", adslClient)

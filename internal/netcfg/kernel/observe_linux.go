@@ -18,6 +18,9 @@ import (
 // plan could change, our nftables tables, and files.
 func Observe(files ...string) (*netcfg.Host, error) {
 	h := &netcfg.Host{Sysctls: make(map[string]string), Files: make(map[string]string)}
+	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
+		h.NoIPv6 = true
+	}
 	names, err := interfaces(h)
 	if err != nil {
 		return nil, err
@@ -26,6 +29,9 @@ func Observe(files ...string) (*netcfg.Host, error) {
 		family netcfg.Family
 		nl     int
 	}{{netcfg.V4, netlink.FAMILY_V4}, {netcfg.V6, netlink.FAMILY_V6}} {
+		if f.family == netcfg.V6 && h.NoIPv6 {
+			continue
+		}
 		if err := routes(h, f.family, f.nl, names); err != nil {
 			return nil, err
 		}
