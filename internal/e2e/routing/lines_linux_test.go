@@ -179,10 +179,42 @@ func TestWeights(t *testing.T) {
 		next += 60
 		return w.flows(captures, next, 60)[1] > 0
 	})
+
+	// The second line gets another address, as by DHCP.
+	w.lease("eth2", "198.18.2.2/24", "198.18.2.7/24")
+	next = 50000
+	eventually(t, 5*time.Second, "connections use the line's new address", func() bool {
+		next += 60
+		w.flows(captures, next, 60)
+		return captures[1].packets(func(f flow) bool { return f.out && f.proto == 17 && f.src == parseAddr("198.18.2.7") }) > 0
+	})
+	w.lease("eth2", "198.18.2.7/24", "198.18.2.2/24")
 	if err := p.Stop(); err != nil {
 		t.Errorf("stopped with %v", err)
 	}
 	wantSame(t, before, w.snapshot("router"))
+}
+
+// lease has a DHCP client of the router replace an address and its default route.
+func (w *world) lease(dev, old, new string) {
+	w.t.Helper()
+	w.in("router", func() error {
+		l, err := netlink.LinkByName(dev)
+		if err != nil {
+			return err
+		}
+		a, err := netlink.ParseAddr(old)
+		if err != nil {
+			return err
+		}
+		return netlink.AddrDel(l, a)
+	})
+	w.addr("router", dev, new)
+	w.in("router", func() error {
+		r := parseRoute("default", "198.18.2.1")
+		r.Priority = 200
+		return netlink.RouteAdd(r)
+	})
 }
 
 // TestReplies asks a host for the same service at each of its addresses: each answer

@@ -57,8 +57,8 @@ const (
 	look = 5 * time.Second
 	// lookup is how often the server's name is looked up.
 	lookup = time.Minute
-	// firstLookup is how long a start waits for that.
-	firstLookup = 2 * time.Second
+	// lookupTimeout is how long that may take.
+	lookupTimeout = 4 * time.Second
 )
 
 // server is Serve at work.
@@ -127,8 +127,11 @@ func Serve(in io.Reader, out io.Writer, load Load, log *slog.Logger) error {
 			s.reconcile(ctx)
 		case <-looking.C:
 			s.reconcile(ctx)
+			if s.keeper != nil && len(s.keeper.state.Servers) == 0 {
+				s.resolve(ctx) // which has failed before, if there is a name at all
+			}
 		case <-resolving.C:
-			s.resolve(ctx, 10*time.Second)
+			s.resolve(ctx)
 		}
 	}
 }
@@ -213,7 +216,7 @@ func (s *server) commit(ctx context.Context) error {
 	addrs := literal(s.now.Servers)
 	s.keeper.Update(func(st *netcfg.State) { st.Servers = addrs })
 	if s.now.Network != nil && len(addrs) < len(s.now.Servers) {
-		s.resolve(ctx, firstLookup)
+		s.resolve(ctx)
 	}
 	return s.reconcile(ctx)
 }
@@ -310,8 +313,8 @@ func literal(hosts []string) (addrs []netip.Addr) {
 	return addrs
 }
 
-// resolve looks the server's names up in the background, for at most so long.
-func (s *server) resolve(ctx context.Context, timeout time.Duration) {
+// resolve looks the server's names up in the background.
+func (s *server) resolve(ctx context.Context) {
 	if s.now == nil || s.now.Network == nil {
 		return
 	}
@@ -327,7 +330,7 @@ func (s *server) resolve(ctx context.Context, timeout time.Duration) {
 		}
 	}
 	s.running.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, timeout)
+		ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 		defer cancel()
 		for _, h := range hosts {
 			if _, err := netip.ParseAddr(h); err == nil {
