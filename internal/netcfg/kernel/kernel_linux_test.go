@@ -1,9 +1,12 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -17,6 +20,10 @@ func TestPlanOnHost(t *testing.T) {
 	netlab.Require(t)
 	host := netlab.NewHosts(t, "h")["h"]
 	err := host.Do(func() error {
+		// Link-local addresses, which nothing here needs, would come at any time.
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/default/addr_gen_mode", []byte("1"), 0o644); err != nil {
+			return err
+		}
 		for k := 1; k <= 2; k++ {
 			dev := fmt.Sprintf("eth%d", k)
 			if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: dev}, PeerName: "peer" + dev}); err != nil {
@@ -46,11 +53,35 @@ func TestPlanOnHost(t *testing.T) {
 				}
 			}
 		}
+		if err := waitUp(4); err != nil {
+			return err
+		}
 		return roundTrip()
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// waitUp waits until so many interfaces are up, which takes the kernel a moment.
+func waitUp(count int) error {
+	for range 200 {
+		h, err := Observe()
+		if err != nil {
+			return err
+		}
+		up := 0
+		for _, i := range h.Interfaces {
+			if i.Up {
+				up++
+			}
+		}
+		if up >= count {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return errors.New("the interfaces do not come up")
 }
 
 // roundTrip applies plans, one after the other, and undoes the last.
