@@ -21,6 +21,8 @@ type lane struct {
 	sent   uint64        // bytes, each datagram with wire.DatagramOverhead
 	idle   time.Duration // how long the path was ready and nothing was sent
 	spared time.Time     // until then it is not doubted again
+	gap    time.Duration // average time between reports
+	last   time.Time     // when it was last reported on
 }
 
 func newLane(cfg LinkConfig) *lane {
@@ -129,6 +131,10 @@ func (s *sender) reported(now time.Time, p *pathState, r *wire.LinkReport) {
 			t.count.spurious++
 		}
 	})
+	if !l.last.IsZero() {
+		l.gap += (min(now.Sub(l.last), maxReportGap) - l.gap) / 8
+	}
+	l.last = now
 	l.ledger.Expire(now.Add(-keepFor), s.scratch.forget)
 	t.count.lost += uint64(lost)
 	if !ack.New {
@@ -185,7 +191,7 @@ func (p *pathState) doubtAt() (at time.Time, ok bool) {
 	if since < doubtPackets {
 		patience += maxReportGap // so few may not have been worth a report yet
 	}
-	at = oldest.Add(patience + doubtSlack)
+	at = oldest.Add(patience + l.gap + doubtSlack)
 	if at.Before(l.spared) {
 		at = l.spared
 	}
@@ -225,6 +231,7 @@ func (s *sender) doubt(now time.Time, p *pathState) {
 
 // rescue takes what is under way on a path to be sent again by others.
 func (s *sender) rescue(now time.Time, p *pathState) {
-	p.tx.lane.ledger.Outstanding(func(_ time.Time, kept *sentPacket) { s.lost(now, p.epoch, kept) })
+	p.tx.lane.ledger.Abandon(func(kept *sentPacket) { s.lost(now, p.epoch, kept) })
+	p.tx.lane.rate.Restart()
 	s.wake(p.epoch.session)
 }

@@ -207,11 +207,14 @@ func (l *Ledger[T]) Oldest() (sent time.Time, since int, ok bool) {
 	return time.Time{}, 0, false
 }
 
-// Outstanding calls fn for every datagram that is outstanding, oldest first.
-func (l *Ledger[T]) Outstanding(fn func(sent time.Time, value *T)) {
+// Abandon forgets every datagram that is outstanding and tells fn of it, oldest first: no
+// report is expected of it any more.
+func (l *Ledger[T]) Abandon(fn func(value *T)) {
 	for n := l.base; n < l.next; n++ {
 		if e := l.at(n); e.state == outstanding {
-			fn(e.sent, &e.value)
+			fn(&e.value)
+			l.settle(e)
 		}
 	}
+	l.trim()
 }

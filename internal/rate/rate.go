@@ -71,6 +71,17 @@ func New(cfg Config) *Estimator {
 	return e
 }
 
+// Restart says that what was sent lately was lost for other reasons than its rate, or is
+// counted anew: what the link carries is not known to have changed.
+func (e *Estimator) Restart() {
+	e.delivery = delivery{}
+	e.loss = loss{usual: e.loss.usual, recent: e.loss.usual}
+	e.drain = drain{}
+	e.full = mean{}
+	e.quiet = 0
+	e.setPace(e.capacity)
+}
+
 // Rate returns the rate at which to send now, in bytes per second.
 func (e *Estimator) Rate() uint64 { return uint64(e.pace) }
 
@@ -151,8 +162,10 @@ func (e *Estimator) saturated(now time.Time, s Sample, rate float64, limited, be
 		}
 		e.rested = now
 		q = e.queue.delay()
-	} else if rate > e.capacity || excess {
+	} else if rate > e.capacity {
 		e.capacity = rate
+	} else if excess {
+		e.capacity += (rate - e.capacity) / 8
 	}
 	if q > target/2 {
 		e.full.add(rate)
