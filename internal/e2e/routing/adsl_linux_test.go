@@ -55,6 +55,7 @@ func newADSL(t *testing.T) *world {
 	}
 	// A host that has been set up for security answers by one line only.
 	w.sysctl("router", "net/ipv4/conf/all/rp_filter", "1")
+	w.settle("router", "server")
 	return w
 }
 
@@ -125,7 +126,8 @@ func TestTwoModems(t *testing.T) {
 			good := c.packets(func(f flow) bool { return f.proto == udp && f.out == out && near(f) == own[k] })
 			bad := c.packets(func(f flow) bool { return f.proto == udp && f.out == out && near(f) != own[k] })
 			t.Logf("modem %d, to the router %v: %d packets of its line, %d others", k+1, out, good, bad)
-			if good < 1000 || bad != 0 {
+			// What is sent to the server is acknowledgements, which one line could carry.
+			if good < 10 || bad != 0 {
 				t.Errorf("modem %d, to the router %v: %d packets of its line and %d others", k+1, out, good, bad)
 			}
 		}

@@ -61,6 +61,7 @@ func newLines(t *testing.T, lines int) *world {
 		}
 	}
 	w.sysctl("router", "net/ipv4/conf/all/rp_filter", "1")
+	w.settle("router")
 	return w
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -219,6 +220,41 @@ func (w *world) silence(host, dev string, silent bool) {
 		})
 		return c.Flush()
 	})
+}
+
+// settle waits until the interfaces of hosts are up and have their link-local addresses,
+// with which the kernel takes its time: its own routes come with them.
+func (w *world) settle(hosts ...string) {
+	w.t.Helper()
+	for _, host := range hosts {
+		eventually(w.t, 10*time.Second, host+" has its interfaces up", func() bool {
+			ready := true
+			w.in(host, func() error {
+				links, err := netlink.LinkList()
+				if err != nil {
+					return err
+				}
+				routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, &netlink.Route{Table: unix.RT_TABLE_LOCAL}, netlink.RT_FILTER_TABLE)
+				if err != nil {
+					return err
+				}
+				for _, l := range links {
+					addrs, err := netlink.AddrList(l, netlink.FAMILY_V6)
+					if err != nil {
+						return err
+					}
+					up := l.Attrs().Name == "lo" || l.Attrs().OperState == netlink.OperUp && len(addrs) > 0
+					for _, a := range addrs {
+						// Each has a route once it can be used.
+						up = up && slices.ContainsFunc(routes, func(r netlink.Route) bool { return r.Dst.IP.Equal(a.IP) })
+					}
+					ready = ready && up
+				}
+				return nil
+			})
+			return ready
+		})
+	}
 }
 
 // snapshot returns all that the daemon could have changed in a host.
