@@ -17,7 +17,8 @@ import "time"
 // its flow (Packet.Equal), all that are marked Path.Equal. Else a slower path takes
 // part only if the packets that wait would take longer by the quicker ones than the
 // slower path's delay is longer: so the slower path brings its packet no later than
-// the end of the queue arrives.
+// the end of the queue arrives. A path with Path.Overflow helps better tiers out whose
+// queue has become long.
 //
 // The zero Adaptive is ready to use.
 type Adaptive struct {
@@ -37,10 +38,44 @@ func (a *Adaptive) Pick(now time.Time, p Packet, paths []Path, dst []int) Decisi
 		return Decision{To: dst}
 	case p.Class == Interactive:
 		return a.soonest(now, p, paths, best, dst)
-	case p.Equal && equals(&p, paths, best) > 1:
-		return firstReady(now, p, paths, best, dst, func(q *Path) bool { return q.Equal })
 	}
-	return spill(now, p, paths, best, dst)
+	var d Decision
+	if p.Equal && equals(&p, paths, best) > 1 {
+		d = firstReady(now, p, paths, best, dst, func(q *Path) bool { return q.Equal })
+	} else {
+		d = spill(now, p, paths, best, dst)
+	}
+	if len(d.To) == len(dst) {
+		if rank, ok := overflows(now, &p, paths, best); ok {
+			return firstReady(now, p, paths, rank, dst, func(q *Path) bool { return q.Overflow })
+		}
+	}
+	return d
+}
+
+// overflowAfter is how long the packets that wait must take by the better tiers before
+// others take their overflow: a pacer holds every path back for moments.
+const overflowAfter = 10 * time.Millisecond
+
+// overflows returns the best rank behind best with a ready path that may take overflow,
+// if there is so much to send that it may.
+func overflows(now time.Time, p *Packet, paths []Path, best int) (rank int, ok bool) {
+	for i := range paths {
+		q := &paths[i]
+		if !q.Overflow || q.rank() <= best || !p.candidate(i, q) || q.Ready.After(now) || ok && q.rank() >= rank {
+			continue
+		}
+		var rate uint64
+		for j := range paths {
+			if o := &paths[j]; p.candidate(j, o) && o.rank() < q.rank() {
+				rate += max(o.Rate, 1)
+			}
+		}
+		if float64(p.Backlog) >= overflowAfter.Seconds()*float64(rate) {
+			rank, ok = q.rank(), true
+		}
+	}
+	return rank, ok
 }
 
 // Sent implements Scheduler.

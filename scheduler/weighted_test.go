@@ -299,13 +299,20 @@ func TestOverflow(t *testing.T) {
 		for i := range tc.paths {
 			tc.paths[i].ID = scheduler.PathID(i)
 		}
-		d := new(scheduler.Weighted).Pick(epoch, scheduler.Packet{Size: 1000}, tc.paths, nil)
-		got := -1
-		if len(d.To) == 1 {
-			got = d.To[0]
+		for _, s := range []scheduler.Scheduler{new(scheduler.Weighted), new(scheduler.Adaptive)} {
+			d := s.Pick(epoch, scheduler.Packet{Size: 1000, Backlog: 1 << 20}, tc.paths, nil)
+			got := -1
+			if len(d.To) == 1 {
+				got = d.To[0]
+			}
+			if got != tc.want || got < 0 && !d.Until.Equal(later) {
+				t.Errorf("%T: %s: path %d until %v, want %d", s, tc.name, got, d.Until, tc.want)
+			}
 		}
-		if got != tc.want || got < 0 && !d.Until.Equal(later) {
-			t.Errorf("%s: path %d until %v, want %d", tc.name, got, d.Until, tc.want)
-		}
+	}
+	// A pacer that holds a path back for a moment is no reason.
+	paths := []scheduler.Path{{Usable: true, Rate: 1e6, Ready: later}, {ID: 1, Usable: true, Tier: 1, Overflow: true}}
+	if d := new(scheduler.Adaptive).Pick(epoch, scheduler.Packet{Size: 1000, Backlog: 5000}, paths, nil); len(d.To) != 0 {
+		t.Errorf("5 ms of packets overflow to path %d", d.To)
 	}
 }
