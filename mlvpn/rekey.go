@@ -85,13 +85,16 @@ func (s *sender) tooOld(now time.Time, ses *Session) bool {
 // renewKeys does what is due for the replacement of a session's keys.
 func (s *sender) renewKeys(now time.Time, ses *Session) {
 	ep := ses.tx.current
-	if ep == nil || ep.tx.up == 0 || ses.legacy != nil {
+	if ep == nil || ses.legacy != nil {
 		return
 	}
-	r := &ep.tx.rekey
 	for len(ep.tx.replaced) > 0 && !now.Before(ep.tx.replaced[0].expires) {
 		s.forgetReplaced(ep)
 	}
+	if ep.tx.up == 0 {
+		return
+	}
+	r := &ep.tx.rekey
 	if s.e.expects == wire.KindInit {
 		s.askForKeys(now, ep)
 		return

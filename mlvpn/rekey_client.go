@@ -51,8 +51,9 @@ func (s *sender) beginRekey(now time.Time, ep *epoch) {
 			s.sendRekey(now, ep)
 		}
 	})
-	if !begun {
+	if !begun { // the worker is busy
 		s.abandon(ep)
+		r.due = now.Add(rekeyRetry).Add(s.sleptSince(ep.tx.keys))
 	}
 }
 

@@ -231,6 +231,26 @@ func isHandshake(data []byte) bool {
 	return ok
 }
 
+func TestReplacedKeysWhileDown(t *testing.T) { synctest.Test(t, testReplacedKeysWhileDown) }
+
+// Replaced keys are forgotten in time when no link works, too, and that is waited for by
+// a timer.
+func testReplacedKeysWhileDown(t *testing.T) {
+	v := newVictim(t, victimConfig{lines: 1})
+	defer v.close()
+	v.sleep(time.Second)
+	v.rekeyNow()
+	v.sleep(time.Second)
+	v.tap.filter(func(bool, []byte) bool { return true })
+	v.sleep(20 * time.Second)
+	if c, s := v.keysOf(); c != 1 || s != 1 {
+		t.Errorf("%d and %d sets of keys, want 1 each", c, s)
+	}
+	if st := v.client.Stats(); st.Sessions[0].Rekeys != 1 {
+		t.Errorf("%d rekeyings: this tests nothing", st.Sessions[0].Rekeys)
+	}
+}
+
 func TestSuspend(t *testing.T) { synctest.Test(t, testSuspend) }
 
 // The age of keys goes on while the host sleeps. After a short sleep they are replaced if
