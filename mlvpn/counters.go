@@ -38,6 +38,7 @@ type sendCounters struct {
 type repairCounters struct {
 	repaired uint64 // packets sent again
 	copied   uint64 // small packets sent twice
+	late     uint64 // packets known to be lost and not sent again: it was too late
 }
 
 type receiverCounters struct {

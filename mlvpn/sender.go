@@ -123,6 +123,7 @@ func (s *sender) turn(now time.Time, b *deviceBatch) (next time.Time) {
 		ses := s.work[i]
 		ses.tx.working = false
 		s.transmit(now, ses)
+		ses.tx.limits.note(now, ses.tx.limit(now))
 		s.reschedule(now, ses)
 	}
 	clear(s.work)

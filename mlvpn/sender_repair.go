@@ -24,6 +24,7 @@ func (s *sender) lost(now time.Time, ep *epoch, kept *sentPacket) {
 	}
 	t := &ep.tx
 	if now.Sub(kept.first) > repairFor || kept.attempts >= maxAttempts || t.repairs.len() >= maxRepairs {
+		t.count.late++
 		s.forget(kept)
 		return
 	}
@@ -39,6 +40,7 @@ func (s *sender) repair(now time.Time, ep *epoch) (resume time.Time) {
 	for t.repairs.len() > 0 {
 		p := t.repairs.at(0)
 		if now.Sub(p.first) > repairFor {
+			t.count.late++
 			s.forget(p)
 			t.repairs.pop()
 			continue
@@ -48,6 +50,7 @@ func (s *sender) repair(now time.Time, ep *epoch) (resume time.Time) {
 		s.scratch.choice = d.To
 		switch {
 		case len(d.To) == 0 && d.Until.IsZero():
+			t.count.late++
 			s.forget(p)
 			t.repairs.pop()
 			continue

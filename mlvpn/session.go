@@ -47,6 +47,7 @@ type sessionSender struct {
 	sent     uint64            // how many had been then
 	retry    time.Time         // before this, the peer asked not to be called
 	count    sessionSendCounters
+	limits   limitations // of what it sends
 }
 
 // sessionReceiver is owned by the receiver.

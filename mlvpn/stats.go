@@ -42,6 +42,7 @@ type SessionStats struct {
 	Marked    uint64 // packets marked instead of that (ECN)
 	Repaired  uint64 // packets sent again because they were lost
 	Copied    uint64 // small packets sent twice in case one is lost
+	GaveUp    uint64 // packets known to be lost and not sent again: too late, or no link for them
 	Ruled     uint64 // packets dropped by a rule
 	NoLink    uint64 // packets dropped because no link worked
 	TooLarge  uint64 // packets dropped because no link could carry their size
@@ -49,6 +50,14 @@ type SessionStats struct {
 	Strayed   uint64 // packets dropped for an inner destination that is not this end's
 	NotIP     uint64 // packets dropped because they were no IP packets
 	Reorder   reorder.Stats
+
+	// Hold is how long the peer is asked to keep packets of the quickest link that shares
+	// flows with others, so that they take as long as those: 0 if delays are not evened
+	// out. RepairWait is how much longer it is asked to wait for what is certainly lost.
+	Hold, RepairWait time.Duration
+
+	Limited       Limits // what kept the session from sending more, since it began
+	LimitedLately Limits // and of about the last 10 s
 }
 
 // LinkState is the state of a link as its sender sees it.
@@ -95,6 +104,18 @@ type LinkStats struct {
 
 	RTT, RTTVar time.Duration
 	Loss        float64 // of what this end sends
+
+	// What is measured of the direction of sending, from the peer's reports. It is all zero
+	// where the peer makes none (Legacy).
+	Capacity  uint64        // what the link is thought to carry, in bytes per second
+	Found     bool          // Capacity is known; else it is a guess until the link has once been full
+	Pace      uint64        // the rate at which the link is sent on at most; 0 is any
+	LinkQueue time.Duration // what packets are thought to wait in the link's queue
+	Delay     time.Duration // one way, how much longer than by the quickest link
+	Equal     bool          // the peer evens out the link's delay with that of others, see SessionStats.Hold
+	Datagrams uint64        // sent, of all kinds
+	Lost      uint64        // of these, how many the peer reported missing
+	Spurious  uint64        // of these, how many came after all
 
 	SentPackets     uint64 // with an inner packet
 	SentBytes       uint64 // of these, Overhead included
@@ -148,16 +169,18 @@ func (s *sender) stats(now time.Time, out *Stats) (of []*epoch) {
 			TooLarge:  t.count.tooLarge,
 			Rekeys:    t.count.rekeys,
 		}
+		st.Limited, st.LimitedLately = t.limits.stats(now)
 		ep := t.current
 		if ep == nil && len(t.pending) > 0 {
 			ep = t.pending[0]
 		}
 		if ep != nil {
 			st.Cipher = ep.cipher()
-			st.Repaired, st.Copied = ep.tx.count.repaired, ep.tx.count.copied
+			st.Repaired, st.Copied, st.GaveUp = ep.tx.count.repaired, ep.tx.count.copied, ep.tx.count.late
 			for _, p := range ep.tx.active {
 				st.Links = append(st.Links, p.stats(now))
 			}
+			ep.tx.explain(&st)
 		}
 		of = append(of, ep)
 		out.Sessions = append(out.Sessions, st)

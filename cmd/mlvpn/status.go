@@ -51,6 +51,6 @@ func statusCommand() *cobra.Command {
 	f.StringVarP(&config, "config", "c", defaultConfig, "the daemon's configuration `FILE`")
 	f.StringVar(&socket, "socket", "", "the daemon's Unix `SOCKET`, instead of a configuration")
 	f.BoolVar(&asJSON, "json", false, "print everything, as JSON")
-	f.BoolVar(&explain, "explain", false, "say why packets go the way they go")
+	f.BoolVar(&explain, "explain", false, "say why the tunnel is as fast as it is")
 	return cmd
 }

@@ -173,7 +173,7 @@ func (m *monitor) document() *status.Document {
 	}
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
-		d.Sessions = append(d.Sessions, status.Session{Peer: s.Peer, Up: s.Up, Cipher: s.Cipher, Legacy: s.Legacy, Queued: s.Queued})
+		d.Sessions = append(d.Sessions, sessionStatus(s))
 	}
 	for i := range m.conf.Links {
 		d.Tunnels = append(d.Tunnels, m.tunnelsLocked(&m.conf.Links[i], &st, traffic)...)
@@ -246,6 +246,7 @@ func (m *monitor) tunnelLocked(t status.Tunnel, l *conf.Link, peer string, x *ml
 	t.MTU, t.RTT, t.LossRatio = x.MTU, x.RTT.Seconds(), x.Loss
 	t.SendRate, t.ReceiveRate = x.SendRate, x.ReceiveRate
 	t.Fallback = x.Fallback
+	t.Measured = measuredStatus(x)
 	return t
 }
 

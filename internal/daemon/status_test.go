@@ -51,6 +51,9 @@ func TestMonitor(t *testing.T) {
 	if b.SentPackets < 10 || b.RecvPackets < 10 || b.LastPacket == 0 || b.RTT == 0 || b.Timeout != 10 {
 		t.Errorf("%+v", b)
 	}
+	if b.Measured == nil || b.Measured.Capacity == 0 || b.Measured.Datagrams < 10 || d.Sessions[0].Limited.Application == 0 {
+		t.Errorf("not measured: %+v, %+v", b.Measured, d.Sessions[0])
+	}
 	if !strings.Contains(string(d.Detail), "Drops") {
 		t.Errorf("detail %s", d.Detail)
 	}

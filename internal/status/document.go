@@ -72,6 +72,33 @@ type Tunnel struct {
 	Fallback    bool    `json:"fallback"`
 	Overflow    bool    `json:"overflow"`
 	Quota       *Quota  `json:"quota,omitempty"`
+
+	// What is measured of the direction of sending, see Measured.
+	Measured *Measured `json:"measured,omitempty"`
+}
+
+// Measured is what a link's sender knows from its receiver's reports. Rates are in bytes per
+// second.
+type Measured struct {
+	Capacity  uint64  `json:"capacity"`
+	Found     bool    `json:"found"` // the link has been full once, so Capacity is no guess
+	Pace      uint64  `json:"pace"`  // 0 is unpaced
+	Queue     float64 `json:"queue_seconds"`
+	Delay     float64 `json:"delay_seconds"` // one way, above that of the quickest link
+	Equal     bool    `json:"equal"`         // its delay is evened out with that of others
+	Datagrams uint64  `json:"datagrams"`     // sent, of all kinds
+	Lost      uint64  `json:"lost"`          // of these, reported missing
+	Spurious  uint64  `json:"spurious"`      // of these, came after all
+}
+
+// LossRatio is the part of the datagrams that were lost, before any repair.
+func (m *Measured) LossRatio() float64 { return ratio(m.Lost-min(m.Spurious, m.Lost), m.Datagrams) }
+
+func ratio(part, whole uint64) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return min(float64(part)/float64(whole), 1)
 }
 
 // A Quota is what a link may carry, and has, in bytes. 0 is no limit.
@@ -99,6 +126,37 @@ type Session struct {
 	Cipher string `json:"cipher"`
 	Legacy bool   `json:"legacy,omitempty"` // it speaks the protocol of the C MLVPN
 	Queued int    `json:"queued"`           // packets
+
+	// Of what is sent.
+	Repaired   uint64  `json:"repaired"` // lost packets that were sent again
+	Copied     uint64  `json:"copied"`   // small packets sent twice in case one is lost
+	GaveUp     uint64  `json:"gave_up"`  // lost packets that were not sent again
+	Hold       float64 `json:"hold_seconds"`
+	RepairWait float64 `json:"repair_wait_seconds"`
+	Limited    Limits  `json:"limited_seconds"`        // since the session began
+	Lately     Limits  `json:"limited_lately_seconds"` // of about the last 10 s
+
+	// Of what is received.
+	Delivered  uint64  `json:"received_in_order"`    // packets
+	Held       uint64  `json:"received_held"`        // packets that had to wait for others
+	HoldMedian float64 `json:"received_hold_median"` // in seconds, of those
+	HoldP99    float64 `json:"received_hold_p99"`    // in seconds, of those
+	Late       uint64  `json:"received_late"`        // packets out of order
+	Missed     uint64  `json:"received_missed"`      // packets given up, some of which came late
+	Restored   uint64  `json:"received_repaired"`    // packets that a repair brought in time
+}
+
+// Limits is for how long a session could not send more, in seconds, by the reason.
+type Limits struct {
+	Application float64 `json:"application"` // nothing waited to be sent
+	Pacing      float64 `json:"pacing"`      // the links were full, as far as is known
+	Link        float64 `json:"link"`        // this host could not send
+	Reordering  float64 `json:"reordering"`  // packets were kept for quicker links
+	Down        float64 `json:"down"`        // no link worked
+}
+
+func (l *Limits) sum() float64 {
+	return l.Application + l.Pacing + l.Link + l.Reordering + l.Down
 }
 
 // mark is MLVPN's sign for the state of a link in the title of its process.

@@ -42,10 +42,7 @@ func linkFamilies() []family {
 }
 
 func spent(q *Quota) float64 {
-	if q != nil && q.Spent {
-		return 1
-	}
-	return 0
+	return truth(q != nil && q.Spent)
 }
 
 // WriteMetrics writes the document in Prometheus's text format, version 0.0.4.
@@ -65,11 +62,7 @@ func WriteMetrics(w io.Writer, d *Document) error {
 	single("mlvpn_reloads_total", "counter", "How often it was reloaded.", float64(d.Reloads))
 	head("mlvpn_session_up", "gauge", "1 if at least one link to the peer works.")
 	for _, s := range d.Sessions {
-		up := 0.0
-		if s.Up {
-			up = 1
-		}
-		fmt.Fprintf(&b, "mlvpn_session_up{peer=%s} %s\n", label(s.Peer), number(up))
+		fmt.Fprintf(&b, "mlvpn_session_up{peer=%s} %s\n", label(s.Peer), number(truth(s.Up)))
 	}
 	legacy := 0
 	for _, s := range d.Sessions {
@@ -85,6 +78,8 @@ func WriteMetrics(w io.Writer, d *Document) error {
 			fmt.Fprintf(&b, "%s{peer=%s,link=%s} %s\n", f.name, label(t.Peer), label(t.Name), number(f.value(t)))
 		}
 	}
+	writeMeasured(&b, head, d)
+	writeSessions(&b, head, d)
 	writeDrops(&b, head, d)
 	_, err := io.WriteString(w, b.String())
 	return err

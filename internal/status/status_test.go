@@ -27,7 +27,7 @@ func sample() *Document {
 			{Name: "3g", Status: LinkLossy, Loss: 5, LossRatio: 0.05, Quota: &Quota{Spent: true}, Cost: 2},
 		},
 		Sessions: []Session{{Peer: "server", Up: true}},
-		Detail:   json.RawMessage(`{"Drops":{"Malformed":3,"Replayed":0,"Text":"x"},"Sessions":[{"Peer":"server","Explain":"because","Links":[{"Name":"3g","Why":["slow","far"]}]}]}`),
+		Detail:   json.RawMessage(`{"Drops":{"Malformed":3,"Replayed":0,"Text":"x"},"Sessions":[]}`),
 	}
 }
 
@@ -50,20 +50,6 @@ func TestTable(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}
-	}
-}
-
-func TestExplanations(t *testing.T) {
-	var b bytes.Buffer
-	WriteExplanations(&b, sample())
-	want := "peer server: because\npeer server, name 3g: slow\npeer server, name 3g: far\n"
-	if b.String() != want {
-		t.Errorf("got\n%swant\n%s", b.String(), want)
-	}
-	b.Reset()
-	WriteExplanations(&b, &Document{})
-	if !strings.Contains(b.String(), "nothing") {
-		t.Errorf("without explanations: %q", b.String())
 	}
 }
 

@@ -80,13 +80,3 @@ func rate(bytes float64) string {
 	}
 	return fmt.Sprintf("%.0f bit/s", bits)
 }
-
-// WriteExplanations writes what the detail explains.
-func WriteExplanations(w io.Writer, d *Document) error {
-	lines := explanations(d.Detail)
-	if len(lines) == 0 {
-		lines = []string{"There is nothing to explain."}
-	}
-	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
-	return err
-}
