@@ -297,7 +297,7 @@ func TestAnnouncedAddresses(t *testing.T) {
 		t.Errorf("the address is not free again: %v", got.leased)
 	}
 	v.ended(v.sessions[identity{password: "3"}])
-	own = login(wire.Params{Client: 2, Name: "own", Prefixes: prefixes("10.9.0.2/32")})
+	login(wire.Params{Client: 2, Name: "own", Prefixes: prefixes("10.9.0.2/32")})
 	if late := login(wire.Params{Client: 4, Name: "late"}); len(late.leased) != 0 {
 		t.Errorf("an announced address is lent: %v", late.leased)
 	}

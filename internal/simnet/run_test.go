@@ -126,7 +126,6 @@ func TestBehind(t *testing.T) {
 
 // wakeful is a tunnel that asks to be polled every 10 ms of its own clock.
 type wakeful struct {
-	spread
 	polls  []time.Time
 	inputs []time.Time
 	next   time.Time
