@@ -23,7 +23,7 @@ func (t *epochSender) explain(st *SessionStats) {
 		out.Lost, out.Spurious = p.tx.count.lost, p.tx.count.spurious
 	}
 	if low, ok := t.lowest(func(i int) bool { return t.views[i].Equal }); ok && h.Equal {
-		st.Hold = max(0, t.even.target-low)
+		st.Hold = max(0, t.clock.at(h.Target)-low)
 	}
 }
 

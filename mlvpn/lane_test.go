@@ -227,7 +227,7 @@ func dump(t *testing.T, x *simEnd) {
 		if ep == nil {
 			continue
 		}
-		t.Logf("   hold %+v members %v repaired %d copied %d full %d", ep.tx.even.hold, ep.tx.even.target, ep.tx.count.repaired, ep.tx.count.copied, ses.tx.count.queueFull)
+		t.Logf("   hold %+v repaired %d copied %d full %d", ep.tx.even.hold, ep.tx.count.repaired, ep.tx.count.copied, ses.tx.count.queueFull)
 		for i, p := range ep.tx.active {
 			v := ep.tx.views[i]
 			l := p.tx.lane

@@ -1,6 +1,7 @@
 package mlvpn
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -11,10 +12,9 @@ import (
 // evening is how the delays of paths are evened out for flows that would suffer from
 // their difference (SPEC.md, section 4.4).
 type evening struct {
-	hold   wire.Hold
-	target time.Duration // in the peer's delays
-	at     time.Time     // when it was last decided
-	told   time.Time     // when the peer was last told
+	hold wire.Hold
+	at   time.Time // when it was last decided
+	told time.Time // when the peer was last told
 }
 
 const (
@@ -35,11 +35,26 @@ const (
 // equalise chooses the paths whose delays are evened out, and tells the peer up to which
 // delay it should hold packets.
 //
-// A path takes part if the share of throughput that it adds is worth the delay that it
-// adds: at most delayBudget, times the share.
+// A path takes part if the throughput that it adds is worth the delay that it adds:
+// twice the throughput is worth delayBudget and a round trip of the quickest path, and
+// less in proportion.
 func (s *sender) equalise(now time.Time, ep *epoch) {
 	e := &ep.tx.even
 	e.at = now
+	order := s.byDelay(now, ep)
+	h := wire.Hold{Repair: uint16(s.repairTime(ep, order) / stampUnit)}
+	if low, high, members := ep.chooseEqual(now, order); members > 1 && high-low > evenEnough {
+		h.Equal, h.Target = true, uint16(high/stampUnit)
+	}
+	if h == e.hold && now.Sub(e.told) < holdEvery {
+		return
+	}
+	e.hold, e.told = h, now
+	s.broadcast(now, ep, &control{has: hasHold, hold: h}, 2)
+}
+
+// byDelay returns the views of the paths that could take part, the quickest first.
+func (s *sender) byDelay(now time.Time, ep *epoch) []int {
 	order := s.scratch.order[:0]
 	for i := range ep.tx.views {
 		v := &ep.tx.views[i]
@@ -49,42 +64,36 @@ func (s *sender) equalise(now time.Time, ep *epoch) {
 		}
 	}
 	s.scratch.order = order
-	high := func(i int) time.Duration { return ep.tx.active[i].tx.lane.delay.High(now) }
-	slices.SortFunc(order, func(a, b int) int { return int(high(a) - high(b)) })
-	var (
-		sum       float64
-		low, top  time.Duration
-		members   int
-		worstLoss float64
-		quickest  time.Duration
-	)
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(ep.high(now, a), ep.high(now, b)) })
+	return order
+}
+
+// high returns the delay that nearly all packets on a path do not exceed.
+func (ep *epoch) high(now time.Time, view int) time.Duration {
+	return ep.tx.active[view].tx.lane.delay.High(now)
+}
+
+// chooseEqual marks the views that take part, of those in order, and returns their usual
+// delays at the low end and their high ones at the high end.
+func (ep *epoch) chooseEqual(now time.Time, order []int) (low, high time.Duration, members int) {
+	var sum float64 // of their rates
+	var rtt time.Duration
 	for n, i := range order {
 		v := &ep.tx.views[i]
-		d := high(i)
-		gain := float64(v.Rate) / max(sum, 1)
+		usual, d := ep.tx.active[i].tx.lane.delay.Smoothed(), ep.high(now, i)
 		if n == 0 {
-			low, quickest = ep.tx.active[i].tx.lane.delay.Smoothed(), v.RTT
-		} else if d-top > time.Duration(min(gain, 1)*float64(delayBudget+quickest)) || d-low > delayBudget {
+			low, high, rtt = usual, d, v.RTT
+		}
+		worth := time.Duration(min(float64(v.Rate)/max(sum, 1), 1) * float64(delayBudget+rtt))
+		if n > 0 && (d-high > worth || d-low > delayBudget) {
 			continue
 		}
 		v.Equal = true
 		members++
 		sum += float64(v.Rate)
-		top = max(top, d)
-		worstLoss = max(worstLoss, v.Loss)
-		low = min(low, ep.tx.active[i].tx.lane.delay.Smoothed())
+		low, high = min(low, usual), max(high, d)
 	}
-	h := wire.Hold{Repair: uint16(min(s.repairTime(ep, order), time.Second) / stampUnit)}
-	if members > 1 && top-low > evenEnough {
-		h.Equal = true
-		h.Target = uint16(top / stampUnit)
-	}
-	changed := h.Equal != e.hold.Equal || h.Equal && int16(h.Target-e.hold.Target) != 0 || h.Repair != e.hold.Repair
-	if !changed && now.Sub(e.told) < holdEvery {
-		return
-	}
-	e.hold, e.told, e.target = h, now, top
-	s.broadcast(now, ep, &control{has: hasHold, hold: h}, 2)
+	return low, high, members
 }
 
 // repairTime returns how long a packet that has certainly been lost takes to come again:
