@@ -47,7 +47,7 @@ type Config struct {
 	Local []netip.Prefix
 
 	// NewScheduler makes the scheduler of a session. nil means the zero
-	// scheduler.Weighted.
+	// scheduler.Adaptive.
 	NewScheduler func() scheduler.Scheduler
 
 	// Rules say how certain packets are sent, in order of precedence: by one link only,

@@ -108,10 +108,7 @@ func NewLegacy(cfg LegacyConfig) (*Legacy, error) {
 // newEpoch makes the only epoch there is: it has no keys that change.
 func (l *Legacy) newEpoch() *epoch {
 	ep := &epoch{session: l.session}
-	ep.tx.sched = new(scheduler.Weighted)
-	if l.e.cfg.NewScheduler != nil {
-		ep.tx.sched = l.e.cfg.NewScheduler()
-	}
+	ep.tx.sched = l.e.cfg.newScheduler()
 	ep.tx.overhead = l.codec.Overhead()
 	ep.tx.paths = make([]*pathState, wire.MaxLinks)
 	ep.rx.paths = make([]*pathState, wire.MaxLinks)

@@ -40,6 +40,10 @@ type Scheduler string
 const (
 	Adaptive Scheduler = "adaptive"
 	Weighted Scheduler = "weighted"
+
+	// Sticky keeps each flow on one link, Redundant sends every packet on all.
+	Sticky    Scheduler = "sticky"
+	Redundant Scheduler = "redundant"
 )
 
 // A Transport is a way to carry a link's packets.

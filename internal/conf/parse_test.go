@@ -88,7 +88,7 @@ func randomConfig(r *rand.Rand) *Config {
 		PublicHost:      maybe("server.example.net"),
 		ControlUnixPath: maybe("/run/" + text(3)),
 		StateDir:        maybe("/var/" + text(3)),
-		Scheduler:       []Scheduler{Adaptive, Weighted}[r.IntN(2)],
+		Scheduler:       []Scheduler{Adaptive, Weighted, Sticky, Redundant}[r.IntN(4)],
 		ReorderBuffer:   r.IntN(1000),
 		MTU:             r.IntN(2) * (1280 + r.IntN(7721)),
 	}

@@ -161,9 +161,10 @@ func generalKeys() []Key {
 		{Name: "timeout", Type: Number, Unit: "s", Max: maxTimeout, Default: "60", Example: "30", amend: amendTimeout,
 			Doc: "The silence after which a link is considered dead, at least 2.",
 			set: func(c *Config, _ *Link, v value) { c.Timeout = seconds(v) }},
-		{Name: "scheduler", Type: Choice, Choices: []string{"adaptive", "weighted"}, Default: `"adaptive"`, Example: `"weighted"`,
+		{Name: "scheduler", Type: Choice, Choices: []string{"adaptive", "weighted", "sticky", "redundant"}, Default: `"adaptive"`, Example: `"weighted"`,
 			Doc: "How packets are shared among links. adaptive goes by what it measures of them, and takes bandwidth_upload for a first guess. " +
-				"weighted sends in proportion to bandwidth_upload, as MLVPN does, whatever the links carry.",
+				"weighted sends in proportion to bandwidth_upload, as MLVPN does, whatever the links carry. " +
+				"sticky keeps each connection on one link. redundant sends everything on all links.",
 			set: func(c *Config, _ *Link, v value) { c.Scheduler = Scheduler(v.text) }},
 		{Name: "reorder_buffer_size", Type: Number, Unit: "packets", Max: 1 << 20, Default: "0", Example: "64",
 			Doc: "The size of the buffer that puts packets back in order. 0 chooses it automatically.",

@@ -162,9 +162,7 @@ func Run(ctx context.Context, opts Options) error {
 		Rules:       now.rules,
 		Logger:      opts.Log,
 	}
-	if c.Scheduler == conf.Weighted {
-		shared.NewScheduler = func() scheduler.Scheduler { return new(scheduler.Weighted) }
-	}
+	shared.NewScheduler = newScheduler(c.Scheduler)
 	manager := sdnotify.FromEnv()
 	monitor := newMonitor(c, opts, func(title string) {
 		proctitle.Set(strings.TrimSpace("mlvpn: " + strings.TrimSpace(opts.Name+" "+title)))
@@ -315,4 +313,17 @@ func (c *cleanup) run() {
 	for i := len(*c) - 1; i >= 0; i-- {
 		(*c)[i]()
 	}
+}
+
+// newScheduler returns what makes a session's scheduler, nil for the usual one.
+func newScheduler(kind conf.Scheduler) func() scheduler.Scheduler {
+	switch kind {
+	case conf.Weighted:
+		return func() scheduler.Scheduler { return new(scheduler.Weighted) }
+	case conf.Sticky:
+		return func() scheduler.Scheduler { return new(scheduler.Sticky) }
+	case conf.Redundant:
+		return func() scheduler.Scheduler { return new(scheduler.Redundant) }
+	}
+	return nil
 }
