@@ -98,7 +98,8 @@ func NextLinkReport(body []byte, r *LinkReport) (rest []byte, err error) {
 	}
 	for i := range r.NumRuns {
 		n, size := binary.Uvarint(body)
-		if size <= 0 || n == 0 || n > 1<<32-1 {
+		// A run that is longer than it need be ends in a byte of 0.
+		if size <= 0 || n > 1<<32-1 || body[size-1] == 0 {
 			return nil, wrap("FEEDBACK run", ErrValue)
 		}
 		r.Runs[i] = uint32(n)

@@ -416,6 +416,7 @@ func naiveFeedback(f *bits) string {
 				}
 				n |= (b & 0x7f) << shift
 				if shift += 7; b < 0x80 {
+					f.must(b > 0 || shift == 7) // no byte too many
 					break
 				}
 			}

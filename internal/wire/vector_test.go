@@ -69,7 +69,7 @@ type form struct {
 func forms() map[string]form {
 	return map[string]form{
 		"header":    {"header.txt", 3, describeHeader, naiveHeader, reencodeHeader},
-		"plaintext": {"frames.txt", 53, describePlaintext, naivePlaintext, reencodePlaintext},
+		"plaintext": {"frames.txt", 75, describePlaintext, naivePlaintext, reencodePlaintext},
 		"handshake": {"handshake.txt", 28, describeHandshake, naiveHandshake, reencodeHandshake},
 		"params":    {"params.txt", 46, describeParams, naiveParams, reencodeParams},
 	}
