@@ -10,7 +10,7 @@ import (
 )
 
 // evening is how the delays of paths are evened out for flows that would suffer from
-// their difference (SPEC.md, section 4.4).
+// their difference (SPEC.md, section 4.9).
 type evening struct {
 	hold wire.Hold
 	at   time.Time // when it was last decided
