@@ -120,7 +120,7 @@ func (l *Ledger[T]) InFlight() int { return l.inFlight }
 
 // Ack is what a report told about the newest datagram that it acknowledges.
 type Ack struct {
-	New    bool // the report acknowledges a number higher than any before
+	New    bool // the report acknowledges a number given to Sent higher than any before
 	Sent   time.Time
 	Marker Marker
 	Size   int
@@ -139,7 +139,8 @@ func (l *Ledger[T]) Apply(r *wire.LinkReport, fn func(f Fate, sent time.Time, si
 		return a
 	}
 	if e := l.at(highest); !l.reported || highest >= l.newest {
-		a = Ack{New: true, Sent: e.sent, Marker: e.marker, Size: int(e.size)}
+		// A number that was used for something else than Sent tells no times.
+		a = Ack{New: !e.sent.IsZero(), Sent: e.sent, Marker: e.marker, Size: int(e.size)}
 		l.newest, l.reported = highest+1, true
 	}
 	at := highest

@@ -104,7 +104,10 @@ func (r *Recorder) runs(rep *wire.LinkReport) {
 		}
 		at, got = next, !got
 	}
-	rep.NumRuns = n
+	// The last run is of received numbers: what is missing at the edge of the window has
+	// been reported before.
+	rep.NumRuns = n - (n+1)%2
+	clear(rep.Runs[rep.NumRuns:n])
 }
 
 // runEnd returns the first number downwards from at that is not as got says, and
