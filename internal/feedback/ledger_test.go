@@ -192,21 +192,18 @@ func TestLedgerAgainstMap(t *testing.T) {
 				}
 			}
 		}
-		left := len(x.n.all)
-		x.l.Outstanding(func(sent time.Time, v *uint64) {
-			if e := x.n.all[*v]; e == nil || e.lost || !e.sent.Equal(sent) {
-				t.Fatalf("seed %d: %d is outstanding, of %+v", seed, *v, e)
+		x.l.Abandon(func(v *uint64) {
+			if e := x.n.all[*v]; e == nil || e.lost {
+				t.Fatalf("seed %d: abandoned %d, of %+v", seed, *v, e)
 			}
-			left--
+			delete(x.n.all, *v)
 		})
-		for _, e := range x.n.all {
-			if e.lost {
-				left--
+		for number, e := range x.n.all {
+			if !e.lost {
+				t.Fatalf("seed %d: number %d was not abandoned", seed, number)
 			}
 		}
-		if left != 0 {
-			t.Fatalf("seed %d: %d outstanding were left out", seed, left)
-		}
+		x.check()
 	}
 }
 

@@ -1,7 +1,5 @@
 package rate
 
-import "time"
-
 // loss tells the losses that a link always has from those that too high a rate causes,
 // as at a policer or a short queue, which never shows as delay.
 type loss struct {
@@ -18,7 +16,7 @@ const (
 	maxUsual = 0.5
 )
 
-func (l *loss) add(_ time.Time, s Sample) {
+func (l *loss) add(s Sample) {
 	l.acked += s.Acked
 	l.lost += s.Lost
 	n := l.acked + l.lost

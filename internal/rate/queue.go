@@ -27,7 +27,7 @@ const (
 
 // add takes in the lowest delay since the last report. Only a link that is busy shows
 // its floor under load.
-func (q *queue) add(_ time.Time, d time.Duration, loaded bool) {
+func (q *queue) add(d time.Duration, loaded bool) {
 	q.recent[q.n%len(q.recent)] = d
 	q.n++
 	if !q.known {

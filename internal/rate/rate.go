@@ -122,7 +122,7 @@ func (e *Estimator) Update(now time.Time, s Sample) {
 		over = max(startInterval, s.RTT/2)
 	}
 	rate, offered, idle, ok := e.delivery.add(s, over)
-	e.loss.add(now, s)
+	e.loss.add(s)
 	if !ok {
 		return
 	}
@@ -130,7 +130,7 @@ func (e *Estimator) Update(now time.Time, s Sample) {
 	limited := idle > busy
 	behind := rate < keptUp*offered
 	if s.HasDelay {
-		e.queue.add(now, s.Delay, !limited)
+		e.queue.add(s.Delay, !limited)
 	}
 	if limited && !e.drain.active && (e.queue.delay() <= e.queue.limit() || !e.started && !behind) {
 		// The application did not send more, so this is only a lower bound.
