@@ -1,6 +1,9 @@
 package scheduler
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Adaptive sends each packet by the path on which it will arrive soonest, and keeps all
 // paths busy while there is enough to send. It needs no configuration: it goes by what
@@ -18,7 +21,8 @@ import "time"
 // part only if the packets that wait would take longer by the quicker ones than the
 // slower path's delay is longer: so the slower path brings its packet no later than
 // the end of the queue arrives. A path with Path.Overflow helps better tiers out whose
-// queue has become long.
+// queue has become long. Copies that are asked for (Packet.Copies) go by the next quickest
+// paths, whatever the budget.
 //
 // The zero Adaptive is ready to use.
 type Adaptive struct {
@@ -33,22 +37,29 @@ var _ Scheduler = (*Adaptive)(nil)
 func (a *Adaptive) Pick(now time.Time, p Packet, paths []Path, dst []int) Decision {
 	a.copied = false
 	best, ok := bestRank(paths, &p)
-	switch {
-	case !ok:
+	if !ok {
 		return Decision{To: dst}
-	case p.Class == Interactive:
-		return a.soonest(now, p, paths, best, dst)
 	}
 	var d Decision
-	if p.Equal && equals(&p, paths, best) > 1 {
+	switch {
+	case p.Class == Interactive:
+		d = a.soonest(now, p, paths, best, dst)
+	case p.Equal && equals(&p, paths, best) > 1:
 		d = firstReady(now, p, paths, best, dst, func(q *Path) bool { return q.Equal })
-	} else {
+	default:
 		d = spill(now, p, paths, best, dst)
 	}
 	if len(d.To) == len(dst) {
-		if rank, ok := overflows(now, &p, paths, best); ok {
-			return firstReady(now, p, paths, rank, dst, func(q *Path) bool { return q.Overflow })
+		rank, ok, until := overflows(now, &p, paths, best)
+		if ok {
+			d = firstReady(now, p, paths, rank, dst, func(q *Path) bool { return q.Overflow })
+		} else if !until.IsZero() && until.Before(d.Until) {
+			d.Until = until
 		}
+	}
+	if p.Copies > 0 && len(d.To) > len(dst) {
+		d.To = extra(now, &p, paths, d.To, len(dst), best)
+		d.Run = 1
 	}
 	return d
 }
@@ -58,11 +69,12 @@ func (a *Adaptive) Pick(now time.Time, p Packet, paths []Path, dst []int) Decisi
 const overflowAfter = 10 * time.Millisecond
 
 // overflows returns the best rank behind best with a ready path that may take overflow,
-// if there is so much to send that it may.
-func overflows(now time.Time, p *Packet, paths []Path, best int) (rank int, ok bool) {
+// if there is so much to send that it may; else when the first that may is ready, or the
+// zero Time.
+func overflows(now time.Time, p *Packet, paths []Path, best int) (rank int, ok bool, until time.Time) {
 	for i := range paths {
 		q := &paths[i]
-		if !q.Overflow || q.rank() <= best || !p.candidate(i, q) || q.Ready.After(now) || ok && q.rank() >= rank {
+		if !q.Overflow || q.rank() <= best || !p.candidate(i, q) || ok && q.rank() >= rank {
 			continue
 		}
 		var rate uint64
@@ -71,11 +83,44 @@ func overflows(now time.Time, p *Packet, paths []Path, best int) (rank int, ok b
 				rate += max(o.Rate, 1)
 			}
 		}
-		if float64(p.Backlog) >= overflowAfter.Seconds()*float64(rate) {
+		switch {
+		case float64(p.Backlog) < overflowAfter.Seconds()*float64(rate):
+		case !q.Ready.After(now):
 			rank, ok = q.rank(), true
+		case until.IsZero() || q.Ready.Before(until):
+			until = q.Ready
 		}
 	}
-	return rank, ok
+	return rank, ok, until
+}
+
+// extra appends to dst, of which dst[from] is chosen already, the paths that carry the
+// copies that are wanted: the quickest of its rank that are ready, or will be soon for an
+// Interactive packet.
+func extra(now time.Time, p *Packet, paths []Path, dst []int, from, best int) []int {
+	rank := paths[dst[from]].rank()
+	wait := time.Duration(0)
+	if p.Class == Interactive {
+		wait = copyWait
+	}
+	for range p.Copies {
+		next := -1
+		for i := range paths {
+			q := &paths[i]
+			if !p.candidate(i, q) || q.rank() != rank || rank != best && !q.Overflow ||
+				q.Ready.Sub(now) > wait || slices.Contains(dst[from:], i) {
+				continue
+			}
+			if next < 0 || q.earlier(&paths[next], now, p.Size) {
+				next = i
+			}
+		}
+		if next < 0 {
+			break
+		}
+		dst = append(dst, next)
+	}
+	return dst
 }
 
 // Sent implements Scheduler.
@@ -107,8 +152,8 @@ func (a *Adaptive) soonest(now time.Time, p Packet, paths []Path, rank int, dst 
 		return Decision{To: dst, Until: q.Ready}
 	}
 	d := Decision{To: append(dst, first), Run: 1}
-	wanted := paths[first].Loss > lossy && p.Size <= copySize && a.copies.has(p.Size)
-	if second >= 0 && (wanted || p.Copies > 0) && paths[second].Ready.Sub(now) < copyWait {
+	gains := paths[first].Loss > lossy && p.Size <= copySize && a.copies.has(p.Size)
+	if second >= 0 && gains && p.Copies == 0 && paths[second].Ready.Sub(now) <= copyWait {
 		d.To = append(d.To, second)
 		a.copyTo, a.copied = paths[second].ID, true
 	}

@@ -32,8 +32,10 @@ type Decision struct {
 	Run int
 
 	// Until is when to ask again, if To is empty because every path that the packet
-	// should take is held back by its pacer: when the first of them is ready. The zero
-	// Time says that no time will help: no path is usable until one changes state.
+	// should take is held back by its pacer: when the first of them is ready, if nothing
+	// else changes. A packet may so wait for a better path although a worse one of the
+	// same tier is ready. The zero Time says that no time will help: no path is usable
+	// until one changes state.
 	Until time.Time
 }
 

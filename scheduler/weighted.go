@@ -109,7 +109,7 @@ func (w *Weighted) Pick(now time.Time, p Packet, paths []Path, dst []int) Decisi
 		s := w.state(i, q.ID)
 		s.reweigh(q.Weight, unknown)
 		w.next = append(w.next, s)
-		if !p.candidate(i, q) || q.rank() != best || spill && !q.Overflow {
+		if !p.candidate(i, q) || q.rank() != best && !q.Overflow || q.rank() < best || spill && !q.Overflow {
 			continue
 		}
 		if q.Ready.After(now) {
@@ -117,6 +117,9 @@ func (w *Weighted) Pick(now time.Time, p Packet, paths []Path, dst []int) Decisi
 				until = q.Ready
 			}
 			continue
+		}
+		if q.rank() != best {
+			continue // may take overflow, but there is none
 		}
 		if chosen < 0 || s.tag < start {
 			start = s.tag
@@ -147,18 +150,18 @@ func (w *Weighted) Pick(now time.Time, p Packet, paths []Path, dst []int) Decisi
 	if p.Copies > 0 {
 		run = 1
 	}
-	return Decision{To: w.copies(now, &p, paths, append(dst, chosen), len(dst)), Run: run}
+	return Decision{To: w.copies(now, &p, paths, append(dst, chosen), len(dst), spill), Run: run}
 }
 
 // copies appends to dst, of which dst[from:] is chosen already, the paths that carry a
 // copy of the packet: the quickest of the rank in use that are ready.
-func (w *Weighted) copies(now time.Time, p *Packet, paths []Path, dst []int, from int) []int {
+func (w *Weighted) copies(now time.Time, p *Packet, paths []Path, dst []int, from int, spill bool) []int {
 	rank := paths[dst[from]].rank()
 	for range p.Copies {
 		next := -1
 		for i := range paths {
 			q := &paths[i]
-			if !p.candidate(i, q) || q.rank() != rank || q.Ready.After(now) || slices.Contains(dst[from:], i) {
+			if !p.candidate(i, q) || q.rank() != rank || spill && !q.Overflow || q.Ready.After(now) || slices.Contains(dst[from:], i) {
 				continue
 			}
 			if next < 0 || w.better(paths, i, next, Interactive) {

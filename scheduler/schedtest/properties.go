@@ -18,6 +18,7 @@ var properties = []property{
 	{"Degraded", checkDegraded},
 	{"MTU", checkMTU},
 	{"Until", checkUntil},
+	{"Overflow", checkOverflow},
 	{"Only", checkOnly},
 	{"Copies", checkCopies},
 	{"Question", checkQuestion},
@@ -120,10 +121,27 @@ func checkMTU(r reporter, newScheduler func() scheduler.Scheduler) {
 	}
 }
 
-// checkUntil: a packet waits only if every path is held back, and until the first is
-// ready.
+// checkUntil: a packet waits only if a path that it should take is held back, and until
+// the first of these is ready.
 func checkUntil(r reporter, newScheduler func() scheduler.Scheduler) {
+	waits(newHarness(r, newScheduler(), paths(4)...))
+}
+
+// checkEager: a packet waits only if every path that could take it is held back.
+func checkEager(r reporter, newScheduler func() scheduler.Scheduler) {
 	h := newHarness(r, newScheduler(), paths(4)...)
+	h.eager = true
+	waits(h)
+	rng := rand.New(rand.NewPCG(8, 8))
+	for range 2000 {
+		h.now = h.now.Add(time.Duration(rng.IntN(3e6)))
+		h.paths = randomPaths(rng, rng.IntN(9), h.now)
+		h.send(randomPacket(rng), 1+rng.IntN(44))
+	}
+}
+
+// waits asks for packets while paths become ready one after the other.
+func waits(h *harness) {
 	h.send(full, 1)
 	h.paths[0].Ready = epoch.Add(30 * time.Millisecond)
 	h.paths[1].Ready = epoch.Add(20 * time.Millisecond)
@@ -135,6 +153,35 @@ func checkUntil(r reporter, newScheduler func() scheduler.Scheduler) {
 		h.send(full, 1)
 		h.send(scheduler.Packet{Size: 60, Class: scheduler.Interactive}, 1)
 		h.now = h.now.Add(time.Millisecond)
+	}
+}
+
+// checkOverflow: a path with Overflow takes what the better tiers have no room for, and
+// nothing else; one without it takes nothing.
+func checkOverflow(r reporter, newScheduler func() scheduler.Scheduler) {
+	h := newHarness(r, newScheduler(), paths(4)...)
+	for i := range h.paths {
+		h.paths[i].Rate = 1_250_000
+	}
+	h.paths[1].Tier = 1
+	h.paths[2].Tier, h.paths[2].Overflow = 2, true
+	h.paths[3].Tier, h.paths[3].Overflow = 3, true
+	p := full
+	p.Backlog = 1 << 30
+	for _, class := range []scheduler.Class{scheduler.Bulk, scheduler.Interactive} {
+		p.Class = class
+		for step := range 100 {
+			h.paths[0].Ready = h.now
+			if step%2 > 0 {
+				h.paths[0].Ready = h.now.Add(time.Second)
+			}
+			d := h.pick(p)
+			// Path 2 is the best of those that may.
+			if want := 2 * (step % 2); len(d.To) != 1 || d.To[0] != want {
+				r.Fatalf("a path with Overflow takes what better tiers have no room for: got %v, want %d of %+v", d.To, want, h.paths)
+			}
+			h.send(p, 1)
+		}
 	}
 }
 
@@ -242,8 +289,7 @@ func checkDeterministic(r reporter, newScheduler func() scheduler.Scheduler) {
 	}
 }
 
-// checkWork: a packet waits only when every path is held back, so that every path
-// gets what its pacer lets through.
+// checkWork: while many packets wait, every path gets what its pacer lets through.
 func checkWork(r reporter, newScheduler func() scheduler.Scheduler) {
 	h := newHarness(r, newScheduler(), paths(4)...)
 	for i := range h.paths {
@@ -260,11 +306,12 @@ func checkWork(r reporter, newScheduler func() scheduler.Scheduler) {
 	}
 }
 
-// saturate sends all that pacers of Path.Rate let through.
+// saturate sends all that pacers of Path.Rate let through, while many packets wait.
 func (h *harness) saturate(d time.Duration) {
 	h.r.Helper()
+	p := full
+	p.Backlog = 1 << 30
 	for end := h.now.Add(d); h.now.Before(end); {
-		p := full
 		dec := h.pick(p)
 		if len(dec.To) == 0 {
 			if dec.Until.IsZero() {
@@ -385,6 +432,9 @@ func randomPaths(rng *rand.Rand, n int, now time.Time) []scheduler.Path {
 		q.Usable = rng.IntN(4) > 0
 		q.Degraded = rng.IntN(4) == 0
 		q.Tier = uint8(rng.IntN(6) / 4)
+		q.Overflow = rng.IntN(3) == 0
+		q.Equal = rng.IntN(2) == 0
+		q.Delay = time.Duration(rng.IntN(3)) * 15 * time.Millisecond
 		q.Weight = rng.Uint64N(1<<40) >> rng.IntN(41)
 		q.Rate = rng.Uint64N(1<<40) >> rng.IntN(41)
 		q.Ready = now.Add(time.Duration(rng.IntN(3)-1) * time.Millisecond)
@@ -406,6 +456,9 @@ func randomPacket(rng *rand.Rand) scheduler.Packet {
 
 		Only:   scheduler.PathSet(rng.Uint64()) * scheduler.PathSet(rng.IntN(2)),
 		Copies: rng.IntN(8) / 5,
+
+		Equal:   rng.IntN(3) == 0,
+		Backlog: rng.IntN(1<<20) >> rng.IntN(20),
 	}
 }
 
@@ -455,7 +508,7 @@ func proportions(tolerance float64) []property {
 			}
 		}})
 	}
-	return append(all, property{"Return", checkReturn}, property{"LongRun", func(r reporter, newScheduler func() scheduler.Scheduler) {
+	return append(all, property{"Eager", checkEager}, property{"Return", checkReturn}, property{"LongRun", func(r reporter, newScheduler func() scheduler.Scheduler) {
 		checkLongRun(r, newScheduler())
 	}})
 }

@@ -24,7 +24,8 @@ func TestScheduler(t *testing.T, newScheduler func() scheduler.Scheduler) {
 }
 
 // TestProportional checks that shares follow Path.Weight: of the bytes sent, each
-// path's part may be off by tolerance times that part, and by two packets.
+// path's part may be off by tolerance times that part, and by two packets. That is only
+// possible if no packet waits while a path of its tier is ready, which is checked, too.
 func TestProportional(t *testing.T, newScheduler func() scheduler.Scheduler, tolerance float64) {
 	for _, p := range proportions(tolerance) {
 		t.Run(p.name, func(t *testing.T) { run(t, p, newScheduler) })
@@ -61,6 +62,7 @@ type harness struct {
 	paths []scheduler.Path
 	dst   []int
 	given []scheduler.Path // copy of paths
+	eager bool             // a packet must not wait for a better path
 	bytes map[scheduler.PathID]uint64
 }
 
@@ -117,6 +119,8 @@ func (h *harness) pick(p scheduler.Packet) scheduler.Decision {
 			h.r.Fatalf("a path that is not in Only must not be chosen: got %d with Only %b", to, p.Only)
 		case !fits(q, p):
 			h.r.Fatalf("a path must not be given a packet above its MTU: %d bytes to %+v", p.Size, *q)
+		case rank(q) > best && q.Overflow && h.heldBack(p, best):
+			// It takes what a better tier has no room for.
 		case !q.Degraded && rank(q) != best:
 			h.r.Fatalf("a path is used only when no better (lower) tier has a usable one: got %+v of %+v", *q, h.paths)
 		case q.Degraded && rank(q) != best:
@@ -133,25 +137,63 @@ func (h *harness) pick(p scheduler.Packet) scheduler.Decision {
 	return d
 }
 
+// couldTake reports whether path i could take p if its pacer let it: it is of the best
+// rank, or may take the overflow of that.
+func (h *harness) couldTake(p scheduler.Packet, i, best int) bool {
+	q := &h.paths[i]
+	return q.Usable && fits(q, p) && p.Allows(i) && (rank(q) == best || rank(q) > best && q.Overflow)
+}
+
+// heldBack reports whether a path of the best rank that could take p is held back.
+func (h *harness) heldBack(p scheduler.Packet, best int) bool {
+	for i := range h.paths {
+		if q := &h.paths[i]; h.couldTake(p, i, best) && rank(q) == best && q.Ready.After(h.now) {
+			return true
+		}
+	}
+	return false
+}
+
 // checkUntil checks the Until of a Decision to wait.
 func (h *harness) checkUntil(p scheduler.Packet, best int, d scheduler.Decision) {
 	h.r.Helper()
-	var until time.Time
+	if !h.heldBack(p, best) {
+		h.r.Fatalf("To is empty only if a path that the packet should take is held back: none is of %+v", h.paths)
+	}
+	known := false
+	var times []time.Time // of paths that are ready before
 	for i := range h.paths {
 		q := &h.paths[i]
-		if !q.Usable || !fits(q, p) || !p.Allows(i) || rank(q) != best {
-			continue
-		}
-		if !q.Ready.After(h.now) {
-			h.r.Fatalf("To is empty only if every path that could take the packet is held back: %+v is not", *q)
-		}
-		if until.IsZero() || q.Ready.Before(until) {
-			until = q.Ready
+		switch {
+		case !h.couldTake(p, i, best):
+		case !q.Ready.After(h.now):
+			if h.eager && rank(q) == best {
+				h.r.Fatalf("a packet waits only if every path that could take it is held back: %+v is not", *q)
+			}
+		case q.Ready.Equal(d.Until):
+			known = true
+		case q.Ready.Before(d.Until):
+			times = append(times, q.Ready)
 		}
 	}
-	if !d.Until.Equal(until) {
-		h.r.Fatalf("Until is when the first path is ready again: got %v, want %v from now", d.Until.Sub(h.now), until.Sub(h.now))
+	if !known {
+		h.r.Fatalf("Until is when the first path that the packet should take is ready: none is in %v, of %+v", d.Until.Sub(h.now), h.paths)
 	}
+	for _, t := range times {
+		if h.answers(t, p) {
+			h.r.Fatalf("Until is when the first path that the packet should take is ready: asked %v before it, there is one", d.Until.Sub(t))
+		}
+	}
+	if !h.answers(d.Until, p) {
+		h.r.Fatalf("Until is when the first path that the packet should take is ready: there is none then, of %+v", h.paths)
+	}
+	h.answers(h.now, p)
+}
+
+// answers reports whether the answer at another time is not to wait.
+func (h *harness) answers(at time.Time, p scheduler.Packet) bool {
+	d := h.s.Pick(at, p, h.paths, h.dst[:0])
+	return len(d.To) > 0
 }
 
 // send asks, sends a whole run of the packet, at most most, and reports it. It

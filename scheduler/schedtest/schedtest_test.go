@@ -162,7 +162,7 @@ var faults = []struct {
 			d.Run += rand.IntN(3)
 			return d
 		}}},
-	{"waits for the fastest path", "Work", "To is empty only if", faulty{
+	{"waits for the fastest path", "Work", "no path starves", faulty{
 		pick: func(f *faulty, now time.Time, p scheduler.Packet, paths []scheduler.Path, dst []int) scheduler.Decision {
 			return alter(func(q *scheduler.Path) { q.Usable = q.Usable && q.ID == paths[len(paths)-1].ID })(f, now, p, paths, dst)
 		}}},
@@ -179,7 +179,7 @@ var faults = []struct {
 		sent: func(f *faulty, now time.Time, id scheduler.PathID, size int) {
 			f.Weighted.Sent(now, scheduler.PathID(f.index[id]), size)
 		}}},
-	{"takes no new path after the eighth", "ComeAndGo", "To is empty only if", faulty{
+	{"takes no new path after the eighth", "ComeAndGo", "paths may come and go", faulty{
 		pick: func(f *faulty, now time.Time, p scheduler.Packet, paths []scheduler.Path, dst []int) scheduler.Decision {
 			if f.index == nil {
 				f.index = make(map[scheduler.PathID]int)
@@ -191,7 +191,7 @@ var faults = []struct {
 			}
 			return alter(func(q *scheduler.Path) { q.Usable = q.Usable && f.index[q.ID] > 0 })(f, now, p, paths, dst)
 		}}},
-	{"knows 32 paths", "SixtyFour", "To is empty only if", faulty{
+	{"knows 32 paths", "SixtyFour", "each of 64 paths", faulty{
 		pick: func(f *faulty, now time.Time, p scheduler.Packet, paths []scheduler.Path, dst []int) scheduler.Decision {
 			return f.Weighted.Pick(now, p, paths[:min(len(paths), 32)], dst)
 		}}},
@@ -209,6 +209,18 @@ var faults = []struct {
 		}}},
 	{"allocates", "Allocs", "must not allocate", faulty{
 		pick: alter(func(*scheduler.Path) {})}},
+	{"lets nothing overflow", "Overflow", "takes what better tiers", faulty{
+		pick: alter(func(q *scheduler.Path) { q.Overflow = false })}},
+	{"lets the worst tier take what overflows", "Overflow", "takes what better tiers", faulty{
+		pick: alter(func(q *scheduler.Path) { q.Overflow = q.Overflow && q.Tier > 2 })}},
+	{"uses an overflow path always", "Overflow", "better (lower) tier", faulty{
+		pick: alter(func(q *scheduler.Path) {
+			if q.Overflow {
+				q.Tier = 0
+			}
+		})}},
+	{"waits for a better path", "Eager", "waits only if every path", faulty{
+		pick: alter(func(q *scheduler.Path) { q.Usable = q.Usable && q.ID%2 == 1 })}},
 	{"shares equally", "Shares/Lines", "as the weights", faulty{
 		pick: alter(func(q *scheduler.Path) { q.Weight = 1 })}},
 	{"rounds weights to kbit/s", "Shares/Primes", "as the weights", faulty{
@@ -296,6 +308,11 @@ func TestFaults(t *testing.T) {
 	for _, p := range all {
 		if good := record(p, func() scheduler.Scheduler { return new(scheduler.Weighted) }); good != "" {
 			t.Errorf("property %s fails a good Scheduler: %s", p.name, good)
+		}
+	}
+	for _, p := range properties {
+		if good := record(p, func() scheduler.Scheduler { return new(scheduler.Adaptive) }); good != "" {
+			t.Errorf("property %s fails a good Scheduler that waits for better paths: %s", p.name, good)
 		}
 	}
 	for _, p := range properties {
