@@ -23,6 +23,7 @@ type lane struct {
 	spared time.Time     // until then it is not doubted again
 	gap    time.Duration // average time between reports
 	last   time.Time     // when it was last reported on
+	acked  time.Time     // when the newest datagram was sent that was reported
 }
 
 func newLane(cfg LinkConfig) *lane {
@@ -140,6 +141,7 @@ func (s *sender) reported(now time.Time, p *pathState, r *wire.LinkReport) {
 	if !ack.New {
 		return
 	}
+	l.acked = ack.Sent
 	l.ack.Update(now, now.Sub(ack.Sent))
 	if now.Sub(ack.Sent) < p.rto()+maxReportGap {
 		t.monitor.Answered(ack.Sent)
@@ -209,14 +211,15 @@ const (
 func (p *pathState) trusted() bool { return p.tx.monitor.State() == path.Up }
 
 // doubt is told that a path's receiver is silent. Its packets go out again by the
-// others, if there are any.
+// others, if there are any that are not silent, too: then it is not the path.
 func (s *sender) doubt(now time.Time, p *pathState) {
+	oldest, _, _ := p.tx.lane.ledger.Oldest()
 	others := false
 	for _, o := range p.epoch.tx.active {
-		others = others || o != p && o.trusted()
+		others = others || o != p && o.trusted() && o.tx.lane.speaks(oldest)
 	}
 	if !others {
-		p.tx.lane.spared = now.Add(maxReportGap)
+		p.tx.lane.spared = now.Add(doubtSlack)
 		return
 	}
 	m, ok := p.tx.monitor.(*path.Monitor)
@@ -227,6 +230,13 @@ func (s *sender) doubt(now time.Time, p *pathState) {
 	s.noteState(now, p, "what is sent is not acknowledged")
 	p.updateView()
 	s.rescue(now, p)
+}
+
+// speaks reports whether something sent after a time has been reported, or nothing is
+// outstanding that could be.
+func (l *lane) speaks(since time.Time) bool {
+	_, _, waiting := l.ledger.Oldest()
+	return !waiting || l.acked.After(since)
 }
 
 // rescue takes what is under way on a path to be sent again by others.

@@ -80,18 +80,26 @@ const (
 	drainFactor = 0.75
 	// limitedCut is by how much the capacity is cut if it cannot be measured.
 	limitedCut = 0.8
+	// drainSamples is how many samples make sure, and hastyCut by how much the capacity is
+	// cut at most while there are fewer.
+	drainSamples = 4
+	hastyCut     = 0.9
 	// drainProof is how much the delay must fall in a unit of time to prove a queue.
 	drainProof = 0.12
 	// drainFor is how long the delay is watched, at least.
 	drainFor = 40 * time.Millisecond
 )
 
-// begin starts to drain a link that delivered at a rate of measured. If it was limited by
+// begin starts to drain a link of which n samples say that it delivers at a rate of
+// measured. Few samples may be a pause of one of the hosts; and if the link was limited by
 // what there was to send, that is not what it carries.
-func (d *drain) begin(now time.Time, measured, before float64, limited bool) {
+func (d *drain) begin(now time.Time, measured float64, n int, before float64, limited bool) {
 	*d = drain{active: true, begun: now, capacity: measured}
-	if limited {
+	switch {
+	case limited:
 		d.least = limitedCut * before
+	case n < drainSamples:
+		d.least = hastyCut * before
 	}
 	d.pace = drainFactor * max(d.capacity, d.least)
 }

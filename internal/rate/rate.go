@@ -189,7 +189,7 @@ func (e *Estimator) saturated(now time.Time, s Sample, rate float64, limited, be
 	}
 	if q > e.queue.limit() || now.Sub(e.rested) > restEvery && q > restAbove {
 		e.Drains++
-		e.drain.begin(now, min(e.full.value(rate), e.capacity), e.capacity, limited)
+		e.drain.begin(now, min(e.full.value(rate), e.capacity), e.full.n, e.capacity, limited)
 		e.setPace(e.drain.pace)
 		return
 	}
