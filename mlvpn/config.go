@@ -149,8 +149,8 @@ type LinkConfig struct {
 	Name string
 
 	// Bandwidth is the link's capacity in the direction that this end sends, in bytes
-	// per second. The default scheduler shares bytes in this proportion. 0 is
-	// unknown: see scheduler.Weighted.
+	// per second: a first guess, which measurements replace, and what
+	// scheduler.Weighted shares bytes by. 0 is unknown.
 	Bandwidth uint64
 
 	// Pace, if set, limits what this end sends on the link to Bandwidth, so that
