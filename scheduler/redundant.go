@@ -21,19 +21,20 @@ func (r *Redundant) Pick(now time.Time, p Packet, paths []Path, dst []int) Decis
 	if !ok {
 		return Decision{To: dst}
 	}
+	rank, spill := overflowRank(now, paths, &p, best)
 	n := r.Paths
 	if n <= 0 {
 		n = len(paths)
 	}
 	from := len(dst)
-	to := appendReady(now, &p, paths, best, dst, from, max(n, 1+p.Copies))
+	to := appendReady(now, &p, paths, rank, spill, dst, from, max(n, 1+p.Copies))
 	if len(to) > from {
 		return Decision{To: to, Run: 1}
 	}
 	var until time.Time
 	for i := range paths {
 		q := &paths[i]
-		if p.candidate(i, q) && q.rank() == best && (until.IsZero() || q.Ready.Before(until)) {
+		if p.candidate(i, q) && (q.rank() == best || q.rank() > best && q.Overflow) && (until.IsZero() || q.Ready.Before(until)) {
 			until = q.Ready
 		}
 	}

@@ -48,7 +48,7 @@ func (*Sticky) Pick(now time.Time, p Packet, paths []Path, dst []int) Decision {
 		return Decision{To: dst, Until: q.Ready}
 	}
 	if p.Copies > 0 {
-		return Decision{To: appendReady(now, &p, paths, best, append(dst, chosen), len(dst), p.Copies), Run: 1}
+		return Decision{To: appendReady(now, &p, paths, best, false, append(dst, chosen), len(dst), p.Copies), Run: 1}
 	}
 	return Decision{To: append(dst, chosen), Run: 1}
 }
@@ -71,13 +71,13 @@ func score(flow uint32, id PathID, share uint64) float64 {
 }
 
 // appendReady appends to dst, of which dst[from:] is chosen already, the n quickest of the
-// paths of a rank that are ready.
-func appendReady(now time.Time, p *Packet, paths []Path, rank int, dst []int, from, n int) []int {
+// paths of a rank that are ready, and take overflow if that is what the packet is.
+func appendReady(now time.Time, p *Packet, paths []Path, rank int, overflow bool, dst []int, from, n int) []int {
 	for range n {
 		next := -1
 		for i := range paths {
 			q := &paths[i]
-			if !p.candidate(i, q) || q.rank() != rank || q.Ready.After(now) || slices.Contains(dst[from:], i) {
+			if !p.candidate(i, q) || q.rank() != rank || overflow && !q.Overflow || q.Ready.After(now) || slices.Contains(dst[from:], i) {
 				continue
 			}
 			if next < 0 || q.quicker(&paths[next]) {

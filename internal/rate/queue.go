@@ -66,13 +66,13 @@ func (q *queue) limit() time.Duration { return q.target() * 3 / 2 }
 // the link had a queue it goes on delivering what it carries, else it delivers what is
 // sent.
 type drain struct {
-	active   bool
-	begun    time.Time
-	capacity float64 // if there is a queue
-	least    float64 // what the capacity is not taken to be below
-	pace     float64
-	effect   time.Time     // when the first report came of what was sent since, zero if none has
-	from     time.Duration // the queue then
+	active  bool
+	begun   time.Time
+	before  float64 // the capacity before
+	limited bool    // the link did not have enough to send for its rate to be its capacity
+	pace    float64
+	effect  time.Time     // when the first report came of what was sent since, zero if none has
+	from    time.Duration // the queue then
 }
 
 const (
@@ -90,18 +90,22 @@ const (
 	drainFor = 40 * time.Millisecond
 )
 
-// begin starts to drain a link of which n samples say that it delivers at a rate of
-// measured. Few samples may be a pause of one of the hosts; and if the link was limited by
-// what there was to send, that is not what it carries.
-func (d *drain) begin(now time.Time, measured float64, n int, before float64, limited bool) {
-	*d = drain{active: true, begun: now, capacity: measured}
+// begin starts to drain a link that delivers at a rate of measured.
+func (d *drain) begin(now time.Time, measured, before float64, limited bool) {
+	*d = drain{active: true, begun: now, before: before, limited: limited, pace: drainFactor * measured}
+}
+
+// capacity returns what the link carries, according to the rates at which it delivered
+// while there was a queue. Few of them may tell of a pause of one of the hosts.
+func (d *drain) capacity(full *mean) float64 {
+	c := min(full.value(d.before), d.before)
 	switch {
-	case limited:
-		d.least = limitedCut * before
-	case n < drainSamples:
-		d.least = hastyCut * before
+	case d.limited:
+		return max(c, limitedCut*d.before)
+	case full.n < drainSamples:
+		return max(c, hastyCut*d.before)
 	}
-	d.pace = drainFactor * max(d.capacity, d.least)
+	return c
 }
 
 type drainResult uint8

@@ -153,10 +153,14 @@ func (e *Estimator) saturated(now time.Time, s Sample, rate float64, limited, be
 	if e.drain.active {
 		switch e.drain.step(now, s, &e.queue) {
 		case drainGoesOn:
+			if q > target/2 {
+				e.full.add(rate)
+			}
 			return
 		case drainIsOver:
 			// There was a queue, so what arrived meanwhile was what the link carries.
-			e.capacity = max(e.drain.capacity, e.drain.least)
+			e.capacity = e.drain.capacity(&e.full)
+			e.full = mean{}
 		case drainWasVain:
 			e.Stuck++
 		}
@@ -189,7 +193,7 @@ func (e *Estimator) saturated(now time.Time, s Sample, rate float64, limited, be
 	}
 	if q > e.queue.limit() || now.Sub(e.rested) > restEvery && q > restAbove {
 		e.Drains++
-		e.drain.begin(now, min(e.full.value(rate), e.capacity), e.full.n, e.capacity, limited)
+		e.drain.begin(now, min(e.full.value(rate), e.capacity), e.capacity, limited)
 		e.setPace(e.drain.pace)
 		return
 	}
