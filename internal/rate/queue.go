@@ -83,7 +83,7 @@ const (
 	// drainSamples is how many samples make sure, and hastyCut by how much the capacity is
 	// cut at most while there are fewer.
 	drainSamples = 4
-	hastyCut     = 0.9
+	hastyCut     = 0.5
 	// drainProof is how much the delay must fall in a unit of time to prove a queue.
 	drainProof = 0.12
 	// drainFor is how long the delay is watched, at least.
