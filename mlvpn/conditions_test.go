@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/multilink-vpn/multilink/crypto"
+	"github.com/multilink-vpn/multilink/internal/feedback"
 	"github.com/multilink-vpn/multilink/internal/wire"
 	"github.com/multilink-vpn/multilink/link"
 	"github.com/multilink-vpn/multilink/tun/tuntest"
@@ -444,6 +445,39 @@ func testRelay(t *testing.T) {
 	v.works("after")
 }
 
+func TestChallengeIsNoted(t *testing.T) { synctest.Test(t, testChallengeIsNoted) }
+
+// A report whose newest datagram is the one that went to a candidate counts: its number
+// is in the books.
+func testChallengeIsNoted(t *testing.T) {
+	v := newVictim(t, victimConfig{lines: 1})
+	defer v.close()
+	v.sleep(time.Second)
+	v.works("before")
+	v.tap.filter(func(bool, []byte) bool { return true })
+	start := v.tap.count()
+	v.inject(v.cdev, udp(true, 1, 1, 500))
+	v.sleep(time.Millisecond)
+	v.tap.toServer(0, link.Addr{Remote: netip.MustParseAddrPort("192.0.2.66:666")}, v.tap.sent(nil)[start].data)
+	v.sleep(time.Millisecond)
+	if err := v.server.e.call(func(time.Time) {
+		for ses := range v.server.e.sender.sessions {
+			p := ses.tx.current.tx.active[0]
+			if p.tx.move.candidate.port == nil {
+				t.Fatal("there is no candidate: this tests nothing")
+			}
+			last := p.tx.seal.number() - 1
+			ack := p.tx.lane.ledger.Apply(&wire.LinkReport{Highest: uint32(last), Runs: [wire.MaxRuns]uint32{1}, NumRuns: 1},
+				func(feedback.Fate, time.Time, int, *sentPacket) {})
+			if !ack.New {
+				t.Errorf("a report on datagram %d is not believed", last)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestAllowance(t *testing.T) { synctest.Test(t, testAllowance) }
 
 // To an address that is not proved no more than three times what came from there is
@@ -470,7 +504,7 @@ func testAllowance(t *testing.T) {
 
 	// One of alice's links, which works, seems to move.
 	v.tap.filter(func(up bool, _ []byte) bool { return up })
-	v.sleep(2 * time.Second)
+	v.sleep(4 * time.Second) // a path that rests is probed every 3 s
 	caught := v.tap.sent(func(r *recorded) bool { return r.held && r.up && r.line == 0 })
 	v.tap.filter(func(bool, []byte) bool { return true }) // the old address does not answer
 	last := caught[len(caught)-1]

@@ -105,6 +105,7 @@ func (s *sender) challenge(now time.Time, p *pathState) {
 	if v.allowance < proofDatagram {
 		return
 	}
+	number := p.tx.seal.number()
 	out, err := p.tx.seal.sealControl(s.scratch.control[:0], &control{has: hasChallenge, challenge: v.challenge})
 	if err != nil {
 		s.exhausted(now, p, err)
@@ -113,6 +114,7 @@ func (s *sender) challenge(now time.Time, p *pathState) {
 	s.scratch.control = out
 	v.allowance -= len(out)
 	p.tx.count.control++
+	s.note(now, p, number, len(out), true, sentPacket{})
 	if _, err := v.candidate.port.send([][]byte{out}, v.candidate.addr); err != nil {
 		s.e.log.Debug("cannot send to a link's new address", "link", p.tx.cfg.Name, "to", v.candidate.addr, "err", err)
 	}
