@@ -138,10 +138,7 @@ func newDuct(t testing.TB, links, size, flows int) *duct {
 	d.client, err = NewClient(ClientConfig{
 		Config: Config{NewScheduler: weighted, Device: d.cdev, Key: clientKey, OnEvent: func(ev Event) {
 			if ev.Kind == LinkUp {
-				select {
-				case up <- struct{}{}:
-				default: // a link that was doubted is up again
-				}
+				up <- struct{}{}
 			}
 		}},
 		Server: serverKey.Public(),

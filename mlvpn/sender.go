@@ -247,25 +247,34 @@ func (s *sender) tick(now time.Time, ses *Session) {
 // server may have a thousand clients that do nothing.
 const quietAfter = 10 * time.Second
 
+// packets returns how many packets have been sent on the paths that are in use.
+func (t *epochSender) packets() (sent uint64) {
+	for _, p := range t.active {
+		sent += p.tx.count.packets
+	}
+	return sent
+}
+
+// quiet reports whether the session has sent no packets for quietAfter.
+func (t *sessionSender) quiet(now time.Time) bool {
+	return t.current != nil && !t.active.IsZero() && now.Sub(t.active) >= quietAfter && t.current.tx.packets() == t.sent
+}
+
 // rest has the paths of a session probed less often while it sends no packets.
 func (s *sender) rest(now time.Time, ses *Session) {
 	t := &ses.tx
 	if t.current == nil {
 		return
 	}
-	var sent uint64
-	for _, p := range t.current.tx.active {
-		sent += p.tx.count.packets
-	}
-	if sent != t.sent || t.active.IsZero() {
+	if sent := t.current.tx.packets(); sent != t.sent || t.active.IsZero() {
 		t.sent, t.active = sent, now
 	}
 	factor := 1
-	if now.Sub(t.active) >= quietAfter {
+	if t.quiet(now) {
 		// A little less often than a client, whose probes this end's can ride along with.
-		factor = 5
+		factor = 8
 		if s.e.expects == wire.KindInit {
-			factor = 6
+			factor = 9
 		}
 	}
 	for _, p := range t.current.tx.active {

@@ -46,6 +46,12 @@ func (s *sender) equalise(now time.Time, ep *epoch) {
 	if low, high, members := ep.chooseEqual(now, order); members > 1 && high-low > evenEnough {
 		h.Equal, h.Target = true, uint16(high/stampUnit)
 	}
+	if ep.session.tx.quiet(now) {
+		// Nobody needs to know: a server may have a thousand such clients. No packet asks to
+		// be held from now on, and the first report on packets makes this end speak again.
+		e.hold.Equal = false
+		return
+	}
 	if h == e.hold && now.Sub(e.told) < holdEvery {
 		return
 	}
