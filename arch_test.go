@@ -90,7 +90,7 @@ var rules = []rule{
 			"internal/lease", "internal/bridge",
 			"internal/gate", "internal/suspend", "internal/feedback", "internal/rate",
 		}),
-		tests: []string{goleak, "link/linksim", "link/linktest", "scheduler/schedtest", "tun/tuntest", "internal/legacy/legacytest", "internal/simnet"},
+		tests: []string{goleak, "link/linksim", "link/linktest", "scheduler/schedtest", "tun/tuntest", "internal/legacy/legacytest", "internal/simnet", "internal/simnet/suite", "internal/tcpmodel", "internal/bench/profile"},
 	},
 
 	{dir: "internal/feedback", ours: []string{"internal/wire"}},

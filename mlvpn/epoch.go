@@ -161,25 +161,26 @@ type probes struct {
 }
 
 type probe struct {
-	echo uint64
-	at   time.Time
+	echo   uint64
+	number uint64 // of the datagram that carries it
+	at     time.Time
 }
 
-func (p *probes) add(echo uint64, at time.Time) {
-	p.sent[p.next%len(p.sent)] = probe{echo, at}
+func (p *probes) add(echo, number uint64, at time.Time) {
+	p.sent[p.next%len(p.sent)] = probe{echo, number, at}
 	p.next++
 }
 
-// answered returns when the probe with this echo was sent. Each is found once.
-func (p *probes) answered(echo uint64) (at time.Time, ok bool) {
+// answered returns the probe with this echo. Each is found once.
+func (p *probes) answered(echo uint64) (found probe, ok bool) {
 	for i := range p.sent {
 		if s := &p.sent[i]; s.echo == echo && !s.at.IsZero() {
-			at = s.at
+			found = *s
 			*s = probe{}
-			return at, true
+			return found, true
 		}
 	}
-	return time.Time{}, false
+	return probe{}, false
 }
 
 const (

@@ -70,7 +70,7 @@ func (s *sender) addProbe(now time.Time, p *pathState, c *control) {
 		c.has |= hasInfo
 		c.info = wire.PathInfo{Name: p.tx.cfg.Name, Weight: p.tx.cfg.PeerBandwidth, Tier: p.tx.cfg.tier()}
 	}
-	p.tx.probes.add(c.ping.Echo, now)
+	p.tx.probes.add(c.ping.Echo, p.tx.seal.number(), now)
 	p.tx.monitor.Probed(now)
 }
 

@@ -21,6 +21,7 @@ type lane struct {
 	sent   uint64        // bytes, each datagram with wire.DatagramOverhead
 	idle   time.Duration // how long the path was ready and nothing was sent
 	spared time.Time     // until then it is not doubted again
+	proved uint64        // number of the latest probe that was answered: the path worked until then
 	gap    time.Duration // average time between reports
 	last   time.Time     // when it was last reported on
 	acked  time.Time     // when the newest datagram was sent that was reported
@@ -31,7 +32,7 @@ func newLane(cfg LinkConfig) *lane {
 	if cfg.Pace {
 		c.Max = cfg.Bandwidth
 	}
-	return &lane{rate: rate.New(c)}
+	return &lane{rate: rate.New(c), gap: maxReportGap}
 }
 
 // A sentPacket is a packet under way, kept to be sent again. A control message and the
@@ -182,7 +183,7 @@ func (s *sender) repace(p *pathState) {
 // last: the time that such a report takes, and a bit more.
 func (p *pathState) doubtAt() (at time.Time, ok bool) {
 	l := p.tx.lane
-	oldest, since, ok := l.ledger.Oldest()
+	oldest, since, ok := l.ledger.Oldest(l.proved)
 	if !ok || !p.trusted() {
 		return time.Time{}, false
 	}
@@ -191,7 +192,7 @@ func (p *pathState) doubtAt() (at time.Time, ok bool) {
 		patience = max(patience, srtt+4*l.ack.Var())
 	}
 	if since < doubtPackets {
-		patience += maxReportGap // so few may not have been worth a report yet
+		patience += 2 * l.gap // so few may not have been worth a report yet, or it was lost
 	}
 	at = oldest.Add(patience + l.gap + doubtSlack)
 	if at.Before(l.spared) {
@@ -213,7 +214,7 @@ func (p *pathState) trusted() bool { return p.tx.monitor.State() == path.Up }
 // doubt is told that a path's receiver is silent. Its packets go out again by the
 // others, if there are any that are not silent, too: then it is not the path.
 func (s *sender) doubt(now time.Time, p *pathState) {
-	oldest, _, _ := p.tx.lane.ledger.Oldest()
+	oldest, _, _ := p.tx.lane.ledger.Oldest(p.tx.lane.proved)
 	others := false
 	for _, o := range p.epoch.tx.active {
 		others = others || o != p && o.trusted() && o.tx.lane.speaks(oldest)
@@ -235,7 +236,7 @@ func (s *sender) doubt(now time.Time, p *pathState) {
 // speaks reports whether something sent after a time has been reported, or nothing is
 // outstanding that could be.
 func (l *lane) speaks(since time.Time) bool {
-	_, _, waiting := l.ledger.Oldest()
+	_, _, waiting := l.ledger.Oldest(l.proved)
 	return !waiting || l.acked.After(since)
 }
 

@@ -68,16 +68,17 @@ func (s *sender) answered(now time.Time, p *pathState, m *senderMsg) {
 	if t.monitor == nil {
 		return
 	}
-	sent, ok := t.probes.answered(m.pong.Echo)
+	probe, ok := t.probes.answered(m.pong.Echo)
 	if !ok {
 		return // answered before, or forgotten
 	}
 	t.peer.knows = true
 	t.move.proved = true
-	t.rtt.Update(m.at, m.at.Sub(sent))
+	t.rtt.Update(m.at, m.at.Sub(probe.at))
 	t.lane.delay.Update(m.at, p.epoch.tx.clock.extend(m.pong.Delay))
 	t.loss.Update(m.at, m.pong.Highest, m.pong.Received)
-	t.monitor.Answered(sent)
+	t.monitor.Answered(probe.at)
+	t.lane.proved = max(t.lane.proved, probe.number)
 	s.judge(p)
 	s.noteState(now, p, "")
 	if p.usable() {

@@ -30,7 +30,8 @@ const (
 	maxReportGap = 200 * time.Millisecond
 )
 
-// owe takes over a report from the receiver. A later one says all that an earlier one did.
+// owe takes over a report from the receiver. For each path a later one says all that an
+// earlier one did.
 func (s *sender) owe(now time.Time, ep *epoch, m *senderMsg) {
 	d := &ep.tx.debt
 	d.credit = min(d.credit+int(m.received), maxReportCredit)
@@ -45,16 +46,41 @@ func (s *sender) owe(now time.Time, ep *epoch, m *senderMsg) {
 		d.due = at
 	}
 	if d.body != nil {
+		s.merge(m.body, d.body)
 		s.e.bodies.put(d.body)
 	}
 	d.body = m.body
 	s.wake(ep.session)
 }
 
+// merge adds to a report what an earlier one, which has not been sent, tells of paths that
+// have brought nothing since.
+func (s *sender) merge(later, earlier *[]byte) {
+	var has [256 / 64]uint64 // links in later
+	r := &s.scratch.report
+	for body := *later; len(body) > 0; {
+		var err error
+		if body, err = wire.NextLinkReport(body, r); err != nil {
+			return
+		}
+		has[r.Link/64] |= 1 << (r.Link % 64)
+	}
+	for body := *earlier; len(body) > 0 && len(*later) < maxReportBody; {
+		rest, err := wire.NextLinkReport(body, r)
+		if err != nil {
+			return
+		}
+		if has[r.Link/64]&(1<<(r.Link%64)) == 0 {
+			*later = append(*later, body[:len(body)-len(rest)]...)
+		}
+		body = rest
+	}
+}
+
 // along returns the report that is to go along with a packet in buf on a path, or nil.
 func (s *sender) along(p *pathState, size, room int) []byte {
 	d := &p.epoch.tx.debt
-	if d.body == nil {
+	if d.body == nil || !p.epoch.tx.prompt(p.tx.view) {
 		return nil
 	}
 	need := len(*d.body) + wire.FrameOverhead + wire.LengthSize
@@ -62,6 +88,16 @@ func (s *sender) along(p *pathState, size, room int) []byte {
 		return nil
 	}
 	return *d.body
+}
+
+// prompt reports whether what goes by a path arrives little later than by another.
+func (t *epochSender) prompt(view int) bool {
+	for i := range t.views {
+		if t.views[i].Usable && t.views[view].Delay-t.views[i].Delay >= delayBudget {
+			return false
+		}
+	}
+	return true
 }
 
 // paid forgets the report, because it has been sent.
@@ -88,7 +124,7 @@ func (s *sender) pay(now time.Time, ep *epoch) {
 		}
 	}
 	if first >= 0 {
-		if d.alone++; second >= 0 && d.alone%2 == 1 && ep.tx.views[second].Delay-ep.tx.views[first].Delay < delayBudget {
+		if d.alone++; second >= 0 && d.alone%2 == 1 && ep.tx.prompt(second) {
 			first = second
 		}
 		s.control(now, ep.tx.active[first], &control{has: hasFeedback, feedback: *d.body})

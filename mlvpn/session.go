@@ -161,6 +161,18 @@ func (s *sender) drop(ep *epoch) {
 	for _, p := range ep.tx.active {
 		s.emptyOutbox(p)
 	}
+	for _, p := range ep.tx.paths {
+		if p != nil && p.tx.lane != nil { // of a path that has left, too
+			p.tx.lane.ledger.Clear(s.scratch.forget)
+		}
+	}
+	for ep.tx.repairs.len() > 0 {
+		lost := ep.tx.repairs.pop()
+		s.forget(&lost)
+	}
+	if ep.tx.debt.body != nil {
+		s.paid(ep)
+	}
 	s.abandon(ep)
 	all := ep.tx.all()
 	for _, k := range all {

@@ -530,11 +530,11 @@ func TestProbes(t *testing.T) {
 	var p probes
 	at := time.Unix(1000, 0)
 	for i := range uint64(40) {
-		p.add(i, at.Add(time.Duration(i)))
+		p.add(i, i+1, at.Add(time.Duration(i)))
 	}
 	for i := range uint64(40) {
 		got, ok := p.answered(i)
-		if known := i >= 40-uint64(len(p.sent)); ok != known || ok && !got.Equal(at.Add(time.Duration(i))) {
+		if known := i >= 40-uint64(len(p.sent)); ok != known || ok && (got.number != i+1 || !got.at.Equal(at.Add(time.Duration(i)))) {
 			t.Errorf("probe %d: %v %v", i, got, ok)
 		}
 		if _, again := p.answered(i); again {

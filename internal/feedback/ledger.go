@@ -193,10 +193,10 @@ func (l *Ledger[T]) Expire(before time.Time, fn func(*T)) {
 }
 
 // Oldest returns when the oldest datagram was sent that a report should have told of: of
-// those outstanding, not quiet and newer than all that were reported. since is how many
-// datagrams were sent from that one on.
-func (l *Ledger[T]) Oldest() (sent time.Time, since int, ok bool) {
-	from := l.base
+// those outstanding, not quiet, newer than all that were reported, and numbered first or
+// higher. since is how many datagrams were sent from that one on.
+func (l *Ledger[T]) Oldest(first uint64) (sent time.Time, since int, ok bool) {
+	from := max(first, l.base)
 	if l.reported {
 		from = max(from, l.newest)
 	}
@@ -216,6 +216,14 @@ func (l *Ledger[T]) Abandon(fn func(value *T)) {
 			fn(&e.value)
 			l.settle(e)
 		}
+	}
+	l.trim()
+}
+
+// Clear forgets everything and tells fn of what it still knew.
+func (l *Ledger[T]) Clear(fn func(value *T)) {
+	for l.base < l.next {
+		l.forget(fn)
 	}
 	l.trim()
 }

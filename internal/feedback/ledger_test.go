@@ -149,7 +149,7 @@ func (x *ledgerTest) check() {
 		x.t.Fatalf("%d bytes in flight, want %d", got, want)
 	}
 	at, any := x.n.oldest()
-	sent, since, ok := x.l.Oldest()
+	sent, since, ok := x.l.Oldest(0)
 	if ok != any || ok && (!sent.Equal(x.n.all[at].sent) || since != int(x.n.next-at)) {
 		x.t.Fatalf("oldest %v, %d, %v; want number %d of next %d, %v", sent, since, ok, at, x.n.next, any)
 	}
