@@ -62,8 +62,9 @@ func (b *Buffer[T]) SetTarget(delay time.Duration, on bool) {
 }
 
 // SetRepair says that the sender repairs losses, and how long it takes until a repaired
-// copy is here after its loss became certain: so much longer a hole is kept open. 0, as
-// at first, and less mean that nothing is repaired.
+// copy is here after its loss became certain: so much longer a hole is kept open, and at
+// least 150 ms longer if a silent link keeps it uncertain. 0, as at first, and less mean
+// that nothing is repaired.
 func (b *Buffer[T]) SetRepair(wait time.Duration) {
 	b.core.setRepair(wait)
 }

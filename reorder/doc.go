@@ -53,7 +53,8 @@
 // With [Buffer.SetRepair] the sender is given time to send again what was lost. A hole
 // whose loss is certain is kept open for that time from the moment at which it became
 // certain, which may be long before the hole came to the head of its flow, and a deadline
-// is that much later. These moments are remembered to within 1/64 of the time. A copy with
+// is that much later, and at least 150 ms: a link that says nothing may be dead, and the
+// sender needs a while to see that. These moments are remembered to within 1/64 of the time. A copy with
 // [Packet.Repaired] fills the hole; as it comes under its old stamp, and on any link, it
 // counts neither for the stamps nor for the delays of links.
 //

@@ -362,7 +362,11 @@ func (m *model) force(out map[int][]int64) {
 }
 
 func (m *model) giveUp(f *modelFlow) time.Duration {
-	return min(f.oldest().deadline+m.repair, f.oldest().at+m.cfg.maxHold())
+	patience := m.repair
+	if m.repair > 0 {
+		patience = max(m.repair, silence)
+	}
+	return min(f.oldest().deadline+patience, f.oldest().at+m.cfg.maxHold())
 }
 
 // release takes the flow's first packet or gives up what is missing before it, if it is

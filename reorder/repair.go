@@ -81,8 +81,21 @@ func (c *core) setRepair(wait time.Duration) {
 // giveUpAt returns the deadline of the hole at the flow's head.
 func (c *core) giveUpAt(f *flow) uint64 {
 	s := &c.pool.slots[f.oldest]
-	return uint64(min(s.deadline+c.repair, s.at+c.maxHold))
+	return uint64(min(s.deadline+c.patience(), s.at+c.maxHold))
 }
+
+// patience is how much longer than its deadline a hole is kept open. A deadline passes
+// without certainty when a link is silent. It may be dead, and its sender needs a while to
+// see that, before it repairs.
+func (c *core) patience() int64 {
+	if c.repair == 0 {
+		return 0
+	}
+	return max(c.repair, int64(silence))
+}
+
+// silence is how long a sender takes to send the packets of a dead link by another.
+const silence = 150 * time.Millisecond
 
 // certain returns the stamp below which what is missing is given up: what no active
 // link can bring any more, and no repair has brought in time.

@@ -32,9 +32,11 @@ func TestRepairDeadline(t *testing.T) {
 	x := newBench(t, Config{})
 	x.b.SetRepair(40 * ms)
 	x.push(0, 1)
-	x.wantDeadline(100 * ms) // 50 + 10 + 40
+	x.wantDeadline(210 * ms) // 50 + 10 + 150, as a silent link may be dead
 	x.b.SetRepair(30 * ms)
-	x.wantDeadline(90 * ms)
+	x.wantDeadline(210 * ms)
+	x.b.SetRepair(170 * ms)
+	x.wantDeadline(230 * ms)
 	x.b.SetRepair(time.Second)
 	x.wantDeadline(250 * ms)
 	x.b.SetRepair(0)
