@@ -325,6 +325,8 @@ func naiveParams(p []byte) ([]string, error) {
 		case 5:
 			medium = v.number(8)
 			v.must(medium < 2)
+		case 7:
+			v.number(64)
 		case 8:
 			addresses = append(addresses, naivePrefix(v, true))
 		default:
@@ -332,7 +334,7 @@ func naiveParams(p []byte) ([]string, error) {
 		}
 		b.must(!v.bad && v.left() == 0)
 	}
-	b.must(count[1] < 2 && count[2] < 2 && count[3] < 2 && count[4] <= 32 && count[5] < 2 && count[8] <= 4)
+	b.must(count[1] < 2 && count[2] < 2 && count[3] < 2 && count[4] <= 32 && count[5] < 2 && count[7] < 2 && count[8] <= 4)
 	if b.bad {
 		return nil, errNaive
 	}
