@@ -245,6 +245,18 @@ func TestLedgerUnknownNumber(t *testing.T) {
 	}
 }
 
+// A run that reaches below number 0 does not go on at the other end.
+func TestLedgerBelowZero(t *testing.T) {
+	x := newLedgerTest(t, 0)
+	for n := range uint64(minLedger) {
+		x.send(epoch, n, 100, false)
+	}
+	x.report(10, 1<<32-1)
+	if n := x.l.InFlight(); n != (minLedger-11)*100 {
+		t.Errorf("%d bytes in flight", n)
+	}
+}
+
 // A Ledger forgets the oldest beyond MaxOutstanding, and gives back its memory.
 func TestLedgerBounded(t *testing.T) {
 	var l Ledger[int]

@@ -112,10 +112,21 @@ func TestLines(t *testing.T) {
 
 // What an application does not send says nothing against a line, however long that lasts.
 func TestLimitedOnlyRaises(t *testing.T) {
-	for _, offer := range []float64{0.2, 1, 5, 20} {
-		trace := simulate(1, Config{Start: 50 * mbit}, 30*time.Second, steady(line{rate: 50 * mbit, base: 15 * ms, offer: offer * mbit}))
-		if s := over(trace, 0, 30*time.Second); s.thought < 0.95 || s.thought > 1.05 {
-			t.Errorf("with %g Mbit/s to send it takes the line for %.3f of what was known of it", offer, s.thought)
+	for _, tt := range []struct {
+		offer, loss float64 // Mbit/s, ratio
+		miss        string
+	}{
+		{offer: 0.2}, {offer: 1}, {offer: 5}, {offer: 20},
+		{offer: 0.2, loss: 0.1}, {offer: 1, loss: 0.1}, {offer: 5, loss: 0.1},
+		{offer: 20, loss: 0.1, miss: "pauses below 2 ms do not count as idle, so with loss it is taken for 0.53"},
+	} {
+		trace := simulate(1, Config{Start: 50 * mbit}, 30*time.Second, steady(line{rate: 50 * mbit, base: 15 * ms, offer: tt.offer * mbit, loss: tt.loss}))
+		s := over(trace, 0, 30*time.Second)
+		switch wrong := s.thought < 0.95 || s.thought > 1.05; {
+		case wrong && tt.miss == "":
+			t.Errorf("with %g Mbit/s to send and %g lost it takes the line for %.3f of what was known of it", tt.offer, tt.loss, s.thought)
+		case !wrong && tt.miss != "":
+			t.Errorf("it holds with %g Mbit/s to send and %g lost; it was noted: %s", tt.offer, tt.loss, tt.miss)
 		}
 	}
 }
