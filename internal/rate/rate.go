@@ -55,10 +55,9 @@ type Estimator struct {
 	drain    drain
 	full     mean // of the rates measured since there seems to be a queue
 
-	Drains, Stuck int
-	round         time.Time // when boost may grow next
-	quiet         int       // rounds without a queue
-	rested        time.Time // when the queue was last known to be empty
+	round  time.Time // when boost may grow next
+	quiet  int       // rounds without a queue
+	rested time.Time // when the queue was last known to be empty
 }
 
 // New returns an Estimator.
@@ -162,7 +161,7 @@ func (e *Estimator) saturated(now time.Time, s Sample, rate float64, limited, be
 			e.capacity = e.drain.capacity(&e.full)
 			e.full = mean{}
 		case drainWasVain:
-			e.Stuck++
+			// The delay is that of an empty queue: the capacity is as it was.
 		}
 		e.rested = now
 		q = e.queue.delay()
@@ -192,7 +191,6 @@ func (e *Estimator) saturated(now time.Time, s Sample, rate float64, limited, be
 		e.round = now.Add(s.RTT)
 	}
 	if q > e.queue.limit() || now.Sub(e.rested) > restEvery && q > restAbove {
-		e.Drains++
 		e.drain.begin(now, min(e.full.value(rate), e.capacity), e.capacity, limited)
 		e.setPace(e.drain.pace)
 		return
@@ -227,6 +225,3 @@ const (
 	restEvery = 5 * time.Second
 	restAbove = 2 * time.Millisecond
 )
-
-func (e *Estimator) Noise() time.Duration { return e.queue.noise }
-func (e *Estimator) Boost() float64       { return e.boost }
