@@ -13,7 +13,7 @@ const (
 	// lossSample is how many datagrams make a sample of the loss ratio.
 	lossSample = 200
 	// maxUsual bounds the ratio that is taken for usual.
-	maxUsual = 0.5
+	maxUsual = 0.1
 )
 
 func (l *loss) add(s Sample) {

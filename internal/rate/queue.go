@@ -117,7 +117,7 @@ const (
 )
 
 // step takes in a report while the drain goes on.
-func (d *drain) step(now time.Time, s Sample, q *queue) drainResult {
+func (d *drain) step(now time.Time, s Sample, rate float64, behind bool, q *queue) drainResult {
 	left := q.delay()
 	if left <= q.target()/4 {
 		q.vain -= q.vain / 8
@@ -137,6 +137,12 @@ func (d *drain) step(now time.Time, s Sample, q *queue) drainResult {
 	}
 	if float64(d.from-left) > drainProof*float64(took) {
 		d.effect, d.from = now, left
+		return drainGoesOn
+	}
+	if behind {
+		// The queue grows all the same: the link has become slower than was measured.
+		d.begun, d.effect = now, time.Time{}
+		d.pace = drainFactor * rate
 		return drainGoesOn
 	}
 	q.floor = q.lowest()

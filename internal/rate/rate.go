@@ -150,11 +150,12 @@ func (e *Estimator) saturated(now time.Time, s Sample, rate float64, limited, be
 	q, target := e.queue.delay(), e.queue.target()
 	excess := e.loss.excessive()
 	if e.drain.active {
-		switch e.drain.step(now, s, &e.queue) {
+		switch e.drain.step(now, s, rate, behind, &e.queue) {
 		case drainGoesOn:
 			if q > target/2 {
 				e.full.add(rate)
 			}
+			e.setPace(e.drain.pace)
 			return
 		case drainIsOver:
 			// There was a queue, so what arrived meanwhile was what the link carries.

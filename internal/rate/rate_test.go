@@ -55,7 +55,7 @@ func (b band) check(trace []point100, from, to time.Duration) (wrong []string) {
 // was measured: such a case fails when it has come to hold, for the note to be removed.
 func TestLines(t *testing.T) {
 	const policed = "learns what a policer drops for usual loss and compensates it, which drops more: takes it for 1.82 of its capacity"
-	const standing = "a drain in vain makes the full queue the floor of the delay: 100 ms of queue, taken for 1.5 to 1.9 of the capacity, for good"
+	const standing = "takes 35 ms of queue on average to find out, and the line for 1.11 of its capacity"
 	const slowStart = "leaves the start too early in 13 of 40 seeds, with as little as 0.50 of the capacity up to 4 s; 0.91 to 0.94 later"
 	for _, tt := range []struct {
 		name string
@@ -84,7 +84,7 @@ func TestLines(t *testing.T) {
 		{name: "known to be less", cfg: Config{Start: 10 * mbit}, at: steady(line{rate: 50 * mbit, base: 10 * ms}), band: clean},
 		{name: "becomes faster", at: step(line{rate: 20 * mbit, base: 15 * ms}, line{rate: 50 * mbit, base: 15 * ms}), from: stepAt, band: clean},
 		{name: "becomes much faster", at: step(line{rate: 1 * mbit, base: 15 * ms}, line{rate: 110 * mbit, base: 15 * ms}), from: stepAt, band: clean},
-		{name: "becomes slower", at: step(line{rate: 50 * mbit, base: 15 * ms}, line{rate: 20 * mbit, base: 15 * ms}), from: stepAt, band: clean, miss: standing},
+		{name: "becomes slower", at: step(line{rate: 50 * mbit, base: 15 * ms}, line{rate: 20 * mbit, base: 15 * ms}), from: stepAt, band: clean},
 		{name: "becomes much slower", at: step(line{rate: 110 * mbit, base: 15 * ms}, line{rate: 1 * mbit, base: 15 * ms}), from: stepAt, band: clean, miss: standing},
 		{name: "longer way", at: step(line{rate: 50 * mbit, base: 15 * ms}, line{rate: 50 * mbit, base: 40 * ms}), from: stepAt, band: clean},
 		{name: "shorter way", at: step(line{rate: 50 * mbit, base: 40 * ms}, line{rate: 50 * mbit, base: 15 * ms}), from: stepAt, band: clean},
