@@ -227,6 +227,9 @@ func (s *sender) flushPath(now time.Time, p *pathState) {
 			s.emptyOutbox(p)
 		case errors.Is(err, link.ErrTooLarge):
 			t.count.tooLarge++
+			if _, number, ok := wire.ParseHeader(waiting[n]); ok {
+				t.lane.ledger.Drop(number, s.scratch.forget) // it would be too large again
+			}
 			t.out.sent++
 			p.updateView()
 		case t.addr.Local.IsValid() && !errors.Is(err, net.ErrClosed):

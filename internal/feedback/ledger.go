@@ -208,6 +208,21 @@ func (l *Ledger[T]) Oldest(first uint64) (sent time.Time, since int, ok bool) {
 	return time.Time{}, 0, false
 }
 
+// Drop forgets the datagram whose number has these low 32 bits, because it has not been
+// sent after all, and tells fn of it.
+func (l *Ledger[T]) Drop(low uint32, fn func(value *T)) {
+	if l.base == l.next {
+		return
+	}
+	n := l.next - 1 - uint64(uint32(l.next-1)-low)
+	if n >= l.next || n < l.base || l.at(n).state != outstanding {
+		return
+	}
+	fn(&l.at(n).value)
+	l.settle(l.at(n))
+	l.trim()
+}
+
 // Abandon forgets every datagram that is outstanding and tells fn of it, oldest first: no
 // report is expected of it any more.
 func (l *Ledger[T]) Abandon(fn func(value *T)) {

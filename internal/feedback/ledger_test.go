@@ -3,6 +3,7 @@ package feedback
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -361,5 +362,26 @@ func BenchmarkLedger(b *testing.B) {
 			rep.Highest = uint32(n)
 			l.Apply(&rep, fate)
 		}
+	}
+}
+
+// What was not sent after all is not under way, and no report tells of it.
+func TestLedgerDrop(t *testing.T) {
+	var l Ledger[int]
+	now := time.Now()
+	for n := range uint64(4) {
+		l.Sent(now, 1<<32-2+n, 100, false, Marker{}, int(n), func(*int) {})
+	}
+	dropped := 0
+	for _, low := range []uint32{0, 0, 77} { // number 2^32, again, and one that was never sent
+		l.Drop(low, func(v *int) { dropped += *v })
+	}
+	if dropped != 2 || l.InFlight() != 300 {
+		t.Errorf("dropped packet %d, %d bytes in flight, want packet 2 and 300 bytes", dropped, l.InFlight())
+	}
+	var told []int
+	l.Apply(&wire.LinkReport{Highest: 1, Runs: [wire.MaxRuns]uint32{1, 2, 1}, NumRuns: 3}, func(f Fate, _ time.Time, _ int, v *int) { told = append(told, *v) })
+	if !slices.Equal(told, []int{3, 1, 0}) {
+		t.Errorf("the report told of %v, want all but the packet that was dropped", told)
 	}
 }
